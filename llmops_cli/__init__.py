@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from llmops_cli.report.frame import frame
     from llmops_cli.run.selection import EvalOptions
     from llmops_cli.run.workspace import open_project as load_project
-    from llmops_cli.runtime.loading import load_prompt
+    from llmops_cli.runtime import load_prompt
 
 __version__ = "0.1.0"
 __all__ = [
@@ -38,7 +38,7 @@ _HOMES = {
     "load_project": ("llmops_cli.run.workspace", "open_project"),
     "compare": ("llmops_cli.gate.comparison", "compare"),
     "decide": ("llmops_cli.gate.decide", "decide"),
-    "load_prompt": ("llmops_cli.runtime.loading", "load_prompt"),
+    "load_prompt": ("llmops_cli.runtime", "load_prompt"),
 }
 
 

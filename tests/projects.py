@@ -14,13 +14,14 @@ from __future__ import annotations
 
 import json
 import os
+import pty
 import signal
 import sqlite3
 import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from contextlib import closing
+from contextlib import closing, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, cast
@@ -241,6 +242,25 @@ class Project:
         ):
             result = self.run(*arguments)
             assert result.code == 0, f"{arguments}: {result.text}"
+
+
+def run_on_terminal(
+    folder: Path, *arguments: str, typed: bytes = b"", env: Mapping[str, str] | None = None
+) -> tuple[int, str]:
+    """Run the program on a terminal where `typed` is typed: its exit code and what was shown."""
+    ours, theirs = pty.openpty()
+    command, environ = [*LLMOPS, *arguments], {**os.environ, **(env or {})}
+    process = subprocess.Popen(
+        command, cwd=folder, env=environ, stdin=theirs, stdout=theirs, stderr=theirs
+    )
+    os.close(theirs)
+    os.write(ours, typed)
+    shown = b""
+    with suppress(OSError):  # how Linux says that the other side of a terminal is gone
+        while part := os.read(ours, 65536):
+            shown += part
+    os.close(ours)
+    return process.wait(TIMEOUT), shown.decode()
 
 
 def llmops(folder: Path, *arguments: str, **environ: str) -> Result:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Callable, Iterator, Mapping
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -12,7 +13,7 @@ import typer
 
 from llmops_cli.cli import options
 from llmops_cli.cli.options import option
-from llmops_cli.cli.output import FORMS, Output, ReportSinks, RunSinks
+from llmops_cli.cli.output import FORMS, Output, ReportSinks, RunSinks, actions_of
 from llmops_cli.core.errors import ExitCode, Refused
 
 if TYPE_CHECKING:
@@ -152,16 +153,17 @@ def measure(
         budget=limits.budget(),
     )
     files = sinks.files()
-    with sinks.opened(context.obj) as opened:
-        measured = measure_version(context.obj, eval_options, sinks=files, progress=opened.progress)
+    output = sinks.output(actions_of(context.obj, github=sinks.github))
+    with output.refusals(), output.progress() as progress:
+        measured = measure_version(context.obj, eval_options, sinks=files, progress=progress)
         evidence = measured.evidence
         if commit and evidence is not None:
             deliver.commit(find_root(context.obj), deliver.evidence_message(evidence))
-    opened.show(measured.report, measured.run)
+    output.report(measured.report, measured.run)
     if evidence is None:
-        opened.output.say("no evidence recorded: something was not measured")
+        output.say("no evidence recorded: something was not measured")
     else:
-        opened.output.say(f"evidence: {evidence.digest}")
+        output.say(f"evidence: {evidence.digest}")
     return measured.report.exit_code
 
 
@@ -170,14 +172,15 @@ def _evaluated(context: typer.Context, eval_options: EvalOptions, sinks: RunSink
     from llmops_cli.commands.evaluate import evaluate as run_evaluation
 
     files = sinks.files()
-    with sinks.opened(context.obj) as opened:
-        evaluated = run_evaluation(context.obj, eval_options, sinks=files, progress=opened.progress)
+    output = sinks.output(actions_of(context.obj, github=sinks.github))
+    with output.refusals(), output.progress() as progress:
+        evaluated = run_evaluation(context.obj, eval_options, sinks=files, progress=progress)
     if evaluated.report is None or evaluated.run is None:
         from llmops_cli.render.plan import console_plan
 
-        opened.output.show(evaluated.plan, console_plan(evaluated.plan))
+        output.show(evaluated.plan, console_plan(evaluated.plan))
         return 0
-    opened.show(evaluated.report, evaluated.run)
+    output.report(evaluated.report, evaluated.run)
     return evaluated.report.exit_code
 
 
@@ -211,19 +214,17 @@ def report(
     page = sinks.html
     if open_page and page is None:
         page = find_root(context.obj) / OPENED
-        files.append(FORMS["html"](page))
+        files.append(partial(FORMS["html"], page))
     output = sinks.output()
-    output.report(earlier, timed=False)
+    output.report(earlier)
     write_earlier_reports(files, earlier, file, Redactor.of(os.environ))
     if open_page and page is not None and not _opened(page):
         output.say(f"page: {page}")
     whole = file is not None and file.suffix != ".json"
     if (sinks.csv or sinks.parquet) and not whole:
         evalsets = [evalset for prompt in earlier.prompts for evalset in prompt.evalsets]
-        shown, cases = (
-            sum(len(evalset.shown) for evalset in evalsets),
-            sum(evalset.cases for evalset in evalsets),
-        )
+        shown = sum(len(evalset.shown) for evalset in evalsets)
+        cases = sum(evalset.cases for evalset in evalsets)
         if shown < cases:
             output.say(
                 f"note: the table has the {shown:,} of {cases:,} cases that the report shows; "
@@ -273,6 +274,7 @@ def calibrate(
     from llmops_cli.engine.budget import Budget
     from llmops_cli.judges.calibrate import CalibrationRequest
     from llmops_cli.judges.calibrate import calibrate as calibrate_judge
+    from llmops_cli.judges.labels import write_draft
     from llmops_cli.registry.deliver import commit as git_commit
     from llmops_cli.render.calibration import console_calibration
     from llmops_cli.render.formatting import calls, money
@@ -284,10 +286,12 @@ def calibrate(
             hint=f"llmops calibrate {scorer} --draft labels.jsonl, then --labels labels.jsonl",
         )
     output = Output(as_json=as_json)
-    if labels is None:
-        assert draft is not None
-        _draft(context.obj, scorer, draft, answers, output)
+    if draft is not None:
+        with open_workspace(context.obj) as workspace:
+            drafted = write_draft(workspace, scorer, draft, size=answers)
+        output.show(drafted, _drafted(drafted))
         return ExitCode.DONE
+    assert labels is not None
     request = CalibrationRequest(
         scorer=scorer,
         labels=labels,
@@ -311,15 +315,6 @@ def calibrate(
     )
     output.show(result, shown)
     return ExitCode.DONE if calibration.is_at_least(require) else ExitCode.REFUSED
-
-
-def _draft(folder: Path, scorer: str, path: Path, answers: int, output: Output) -> None:
-    from llmops_cli.judges.labels import write_draft
-    from llmops_cli.run.workspace import open_workspace
-
-    with open_workspace(folder) as workspace:
-        drafted = write_draft(workspace, scorer, path, size=answers)
-    output.show(drafted, _drafted(drafted))
 
 
 def _drafted(drafted: Draft) -> Iterator[str]:

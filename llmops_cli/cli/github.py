@@ -15,16 +15,16 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import typer
 
 from llmops_cli.cli import options
-from llmops_cli.cli.output import Output
+from llmops_cli.cli.output import Output, redacted
 from llmops_cli.core.errors import InvalidFiles, LlmopsError, Location, Refused
 
 if TYPE_CHECKING:
@@ -42,23 +42,29 @@ LARGEST = 32_000_000
 PROBLEMS = 1_000
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True)
 class Actions:
     """The runner of GitHub Actions."""
 
     start: Path
     """Where the command was started: in the project."""
-    environ: Mapping[str, str] = field(default_factory=lambda: os.environ)
 
     def report(self, report: Report, places: SourceLocations) -> None:
         """Show a finished run: annotations, summary and outputs."""
+        from llmops_cli.core.report import SourceLocations
         from llmops_cli.render.github import remarks
         from llmops_cli.render.json import output_lines, outputs
         from llmops_cli.render.markdown import markdown_report
 
-        self._annotate(remarks(report, self._in_repository(places)))
-        self._append("GITHUB_STEP_SUMMARY", markdown_report(report, limit_bytes=SUMMARY_BYTES))
-        self._append("GITHUB_OUTPUT", output_lines(outputs(report)))
+        in_repository = SourceLocations(
+            prompts={name: self._place(place) for name, place in places.prompts.items()},
+            evalsets={name: self._place(place) for name, place in places.evalsets.items()},
+            cases={key: self._place(place) for key, place in places.cases.items()},
+            project=None if places.project is None else self._place(places.project),
+        )
+        _annotate(remarks(report, in_repository))
+        _append("GITHUB_STEP_SUMMARY", markdown_report(report, limit_bytes=SUMMARY_BYTES))
+        _append("GITHUB_OUTPUT", output_lines(outputs(report)))
 
     def registry_problems(self, growth: RegistryGrowth, *, strict: bool) -> None:
         """Show what is broken in a registry, each at its file."""
@@ -68,7 +74,7 @@ class Actions:
         broken = [problem for problem in growth.problems if strict or not problem.warning]
         if not broken:
             return
-        self._annotate(
+        _annotate(
             [
                 Annotation(
                     level="error",
@@ -81,7 +87,7 @@ class Actions:
         )
         listed = "\n".join(f"{problem.where}: {problem.message}" for problem in broken)
         title = "### ❌ The registry is broken"
-        self._append("GITHUB_STEP_SUMMARY", f"{title}\n\n{fenced(listed, PROBLEM)}\n")
+        _append("GITHUB_STEP_SUMMARY", f"{title}\n\n{fenced(listed, PROBLEM)}\n")
 
     @contextmanager
     def refusals(self) -> Iterator[None]:
@@ -98,28 +104,18 @@ class Actions:
                 places = {
                     problem.where.path: self._place(problem.where) for problem in error.problems
                 }
-                self._annotate(problems(error.problems, places))
+                _annotate(problems(error.problems, places))
             else:
-                self._annotate([Annotation(level="error", title="llmops", message=message)])
+                _annotate([Annotation(level="error", title="llmops", message=message)])
             page = f"### ⛔ No verdict\n\n{fenced(message, PROBLEM)}\n"
-            self._append("GITHUB_STEP_SUMMARY", page)
+            _append("GITHUB_STEP_SUMMARY", page)
             values = {
                 "verdict": "ERROR",
                 "exit-code": str(int(error.exit_code)),
                 "problem": terminal(clip(message, characters=PROBLEM).text),
             }
-            self._append("GITHUB_OUTPUT", output_lines(values))
+            _append("GITHUB_OUTPUT", output_lines(values))
             raise
-
-    def _in_repository(self, places: SourceLocations) -> SourceLocations:
-        from llmops_cli.core.report import SourceLocations
-
-        return SourceLocations(
-            prompts={name: self._place(place) for name, place in places.prompts.items()},
-            evalsets={name: self._place(place) for name, place in places.evalsets.items()},
-            cases={key: self._place(place) for key, place in places.cases.items()},
-            project=None if places.project is None else self._place(places.project),
-        )
 
     def _place(self, where: Location) -> Location:
         """Return a place in the project as one in the repository, which is what GitHub knows."""
@@ -129,33 +125,31 @@ class Actions:
             root = find_root(self.start)
         except Refused:
             root = self.start
-        checkout = Path(self.environ.get("GITHUB_WORKSPACE") or root).resolve()
+        checkout = Path(os.environ.get("GITHUB_WORKSPACE") or root).resolve()
         path = (root / where.path).resolve()
         inside = path.is_relative_to(checkout)
         return Location(
             path=path.relative_to(checkout).as_posix() if inside else where.path, line=where.line
         )
 
-    def _annotate(self, annotations: Sequence[Annotation]) -> None:
-        from llmops_cli.render.github import workflow_commands
 
-        sys.stdout.flush()
-        sys.stderr.write(self._redact(workflow_commands(annotations)))
+def _annotate(annotations: Sequence[Annotation]) -> None:
+    from llmops_cli.render.github import workflow_commands
 
-    def _append(self, variable: str, text: str) -> None:
-        path = self.environ.get(variable)
-        if not path:
-            return
-        try:
-            with Path(path).open("a", encoding="utf-8", errors="replace") as file:
-                file.write(self._redact(text))
-        except OSError as error:
-            print(f"llmops: {variable} cannot be written: {error.strerror}", file=sys.stderr)
+    sys.stdout.flush()
+    sys.stderr.write(redacted(workflow_commands(annotations)))
 
-    def _redact(self, text: str) -> str:
-        from llmops_cli.core.redact import Redactor
 
-        return Redactor.of(self.environ)(text)
+def _append(variable: str, text: str) -> None:
+    """Add `text` to the file that an environment variable names."""
+    path = os.environ.get(variable)
+    if not path:
+        return
+    try:
+        with Path(path).open("a", encoding="utf-8", errors="replace") as file:
+            file.write(redacted(text))
+    except OSError as error:
+        print(f"llmops: {variable} cannot be written: {error.strerror}", file=sys.stderr)
 
 
 def comment(
@@ -174,7 +168,6 @@ def comment(
     comment changes no verdict.
     """
     from llmops_cli.core.ci import subject_of
-    from llmops_cli.core.redact import Redactor
     from llmops_cli.render.markdown import comment_body, mark
     from llmops_cli.run.workspace import github_event
     from llmops_cli.stores.atomic import write_text
@@ -186,20 +179,17 @@ def comment(
         published, registry_problems = read_report(report), read_registry_problems(registry)
     except Refused as error:  # an older comment must not be left standing
         refused = error
-    redact = Redactor.of(os.environ)
-    body = redact(
-        comment_body(
-            published,
-            problem=problem if refused is None else refused.message,
-            registry_problems=registry_problems,
-            name=name,
-            page=subject.page,
-            commit=subject.commit,
-        )
+    body = comment_body(
+        published,
+        problem=problem if refused is None else refused.message,
+        registry_problems=registry_problems,
+        name=name,
+        page=subject.page,
+        commit=subject.commit,
     )
     if out is not None:
-        write_text(out, body, redact=redact)
-    _post(subject, body, mark=mark(name), author=author)
+        write_text(out, body, redact=redacted)
+    _post(subject, redacted(body), mark=mark(name), author=author)
     if refused is not None:
         raise refused
 
@@ -242,11 +232,9 @@ def _post(subject: Subject, body: str, *, mark: str, author: str) -> None:
 
 def _warn(why: str) -> None:
     """Warn GitHub and people that there is no comment; the command succeeds."""
-    from llmops_cli.core.redact import Redactor
-    from llmops_cli.render.github import Annotation, workflow_commands
+    from llmops_cli.render.github import Annotation
 
-    warning = Annotation(level="warning", title="llmops", message=f"no comment: {why}")
-    sys.stderr.write(Redactor.of(os.environ)(workflow_commands([warning])))
+    _annotate([Annotation(level="warning", title="llmops", message=f"no comment: {why}")])
 
 
 def read_report(path: Path) -> Report | None:
@@ -273,7 +261,7 @@ def read_report(path: Path) -> Report | None:
 def read_registry_problems(path: Path | None) -> list[tuple[str, str]]:
     """Return broken files, and why, as `fsck --json` printed them; empty without a file."""
     from llmops_cli.core.digest import InvalidRecord, from_plain
-    from llmops_cli.registry.problems import RegistryProblem
+    from llmops_cli.registry.verify import RegistryProblem
 
     document = None if path is None else _document(path)
     if document is None:

@@ -33,8 +33,7 @@ ORDER = (
 )
 """Panels of options; another one stands after these."""
 
-_BOX = ("╭", "╮", "╰", "╯", "─", "│")
-_ASCII_BOX = ("+", "+", "+", "+", "-", "|")
+BOLD, DIM, CYAN = 1, 2, 36
 
 Row = tuple[str, str]
 
@@ -66,72 +65,57 @@ def _option_panels(command: Any, context: Any) -> dict[str, list[Row]]:  # noqa:
         record = parameter.get_help_record(context)
         if record is None:
             continue
-        argument = parameter.param_type_name == "argument"
         # Typer names the panel DefaultPlaceholder where none was given.
         panel = getattr(parameter, "rich_help_panel", None)
-        place = "Arguments" if argument else panel if isinstance(panel, str) else "Output"
-        panels.setdefault(place, []).append(record)
-    places = {name: place for place, name in enumerate(ORDER)}
-    return dict(sorted(panels.items(), key=lambda panel: places.get(panel[0], len(places))))
+        named = panel if isinstance(panel, str) else "Output"
+        argument = parameter.param_type_name == "argument"
+        panels.setdefault("Arguments" if argument else named, []).append(record)
+    order = [*(name for name in ORDER if name in panels), *panels]
+    return {name: panels[name] for name in order}
 
 
 def _page(command: Any, context: Any, panels: dict[str, list[Row]]) -> str:  # noqa: ANN401 - click's
-    columns = shutil.get_terminal_size().columns
-    width = min(max(columns, NARROWEST), WIDEST)
-    style = _Style(width)
-    lines = [f"{style.bold('Usage:')} {context.command_path} {_usage(command, context)}", ""]
-    lines += style.prose(command.help or "")
+    width = min(max(shutil.get_terminal_size().columns, NARROWEST), WIDEST)
+    usage = " ".join(command.collect_usage_pieces(context))
+    lines = [f"{_styled('Usage:', BOLD)} {context.command_path} {usage}", ""]
+    lines += _prose(command.help or "", width)
     left = max((len(name) for rows in panels.values() for name, _ in rows), default=0)
     for title, rows in panels.items():
-        lines += style.panel(title, rows, left=min(left, width // 3))
+        lines += _panel(title, rows, width=width, left=min(left, width // 3))
     return "\n".join(lines) + "\n"
 
 
-def _usage(command: Any, context: Any) -> str:  # noqa: ANN401 - click's types
-    return " ".join(command.collect_usage_pieces(context))
+def _styled(text: str, style: int) -> str:
+    """Return `text` in a style, where standard output supports it."""
+    color = sys.stdout.isatty() and "NO_COLOR" not in os.environ
+    return f"\x1b[{style}m{text}\x1b[0m" if color else text
 
 
-class _Style:
-    """The style that standard output supports: color, Unicode."""
+def _prose(text: str, width: int) -> Iterator[str]:
+    """Yield paragraphs wrapped to the width; indented lines (examples) as they are."""
+    for paragraph in re.split(r"\n\s*\n", text.strip()):
+        lines = paragraph.split("\n")
+        if not any(line.startswith("  ") for line in lines):
+            lines = wrap(" ".join(lines), width - 2)
+        yield from (f" {line}" for line in lines)
+        yield ""
 
-    def __init__(self, width: int) -> None:
-        encoding = (getattr(sys.stdout, "encoding", None) or "").lower().replace("-", "")
-        self._box = _BOX if encoding.startswith("utf") else _ASCII_BOX
-        self._color = sys.stdout.isatty() and "NO_COLOR" not in os.environ
-        self._width = width
 
-    def bold(self, text: str) -> str:
-        return f"\x1b[1m{text}\x1b[0m" if self._color else text
-
-    def _dim(self, text: str) -> str:
-        return f"\x1b[2m{text}\x1b[0m" if self._color else text
-
-    def _name(self, text: str) -> str:
-        return f"\x1b[36m{text}\x1b[0m" if self._color else text
-
-    def prose(self, text: str) -> Iterator[str]:
-        """Paragraphs wrapped to the width; indented lines (examples) as they are."""
-        for paragraph in re.split(r"\n\s*\n", text.strip()):
-            lines = paragraph.split("\n")
-            if any(line.startswith("  ") for line in lines):
-                yield from (f" {line}" for line in lines)
-            else:
-                yield from (f" {line}" for line in wrap(" ".join(lines), self._width - 2))
-            yield ""
-
-    def panel(self, title: str, rows: Iterable[Row], *, left: int) -> Iterator[str]:
-        """Yield a box with a title, names on the left and help on the right."""
-        top_left, top_right, low_left, low_right, line, side = self._box
-        head = f"{top_left}{line} {title} "
-        yield self._dim(head + line * (self._width - len(head) - 1) + top_right)
-        room = self._width - left - 6
-        for name, text in rows:
-            beside = wrap(text, max(room, 10)) or [""]
-            if len(name) > left:
-                beside.insert(0, "")
-            for place, part in enumerate(beside):
-                shown = name if place == 0 else ""
-                gap = " " * max(left - len(shown), 0)
-                rest = " " * max(self._width - 6 - max(left, len(shown)) - len(part), 0)
-                yield f"{self._dim(side)} {self._name(shown)}{gap}  {part}{rest} {self._dim(side)}"
-        yield self._dim(low_left + line * (self._width - 2) + low_right)
+def _panel(title: str, rows: Iterable[Row], *, width: int, left: int) -> Iterator[str]:
+    """Yield a box with a title, names on the left and help on the right."""
+    encoding = (getattr(sys.stdout, "encoding", None) or "").lower()
+    top_left, top_right, low_left, low_right, line, side = (
+        "╭╮╰╯─│" if encoding.startswith("utf") else "++++-|"
+    )
+    yield _styled(f"{top_left}{line} {title} ".ljust(width - 1, line) + top_right, DIM)
+    for name, text in rows:
+        beside = wrap(text, max(width - left - 6, 10)) or [""]
+        if len(name) > left:
+            beside.insert(0, "")
+        for place, part in enumerate(beside):
+            shown = name if place == 0 else ""
+            gap = " " * max(left - len(shown), 0)
+            rest = " " * max(width - 6 - max(left, len(shown)) - len(part), 0)
+            edge = _styled(side, DIM)
+            yield f"{edge} {_styled(shown, CYAN)}{gap}  {part}{rest} {edge}"
+    yield _styled(low_left + line * (width - 2) + low_right, DIM)

@@ -45,7 +45,12 @@ CLICK_ERROR = cast("type[typer.BadParameter]", typer.BadParameter.__mro__[2])
 """click's ClickException, wherever this typer has it: 0.28 brings its own copy of click."""
 
 DISK = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO, errno.EROFS, errno.EACCES, errno.EPERM}
-NO_NAMES = {errno.ENAMETOOLONG, errno.ELOOP}
+SYSTEM_ERRORS: Mapping[int | None, ExitCode] = {
+    **dict.fromkeys(DISK, ExitCode.INCOMPLETE),
+    errno.ENAMETOOLONG: ExitCode.REFUSED,
+    errno.ELOOP: ExitCode.REFUSED,
+}
+"""What is no bug in llmops; any other is."""
 
 COLLECT_AFTER = 50_000
 """New objects between two searches for reference cycles. What start-up and cases allocate is there
@@ -208,12 +213,10 @@ def _system_error(error: OSError) -> int:
     if error.errno == errno.ENOENT and error.filename is None:  # asked where we are
         message = "the current folder does not exist any more"
         return _say(message, hint="cd to another one, or name it: -C", code=ExitCode.REFUSED)
+    if error.errno not in SYSTEM_ERRORS:
+        return _bug(error)
     where = f" ({error.filename})" if error.filename else ""
-    if error.errno in NO_NAMES:
-        return _say(f"{error.strerror}{where}", code=ExitCode.REFUSED)
-    if error.errno in DISK:
-        return _say(f"{error.strerror}{where}", code=ExitCode.INCOMPLETE)
-    return _bug(error)
+    return _say(f"{error.strerror}{where}", code=SYSTEM_ERRORS[error.errno])
 
 
 @contextmanager

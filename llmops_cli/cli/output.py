@@ -13,11 +13,13 @@ from __future__ import annotations
 import os
 import sys
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, nullcontext
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
+from functools import partial
+from importlib.util import find_spec
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, BinaryIO, TypeAlias
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -25,13 +27,11 @@ from llmops_cli.cli.options import AsJson, GitHub, file_option, option
 from llmops_cli.core.errors import MissingExtra
 
 if TYPE_CHECKING:
-    from rich.console import RenderableType
-
     from llmops_cli.cli.github import Actions
     from llmops_cli.core.digest import Json
     from llmops_cli.core.report import Report
     from llmops_cli.render.progress import RunProgress
-    from llmops_cli.render.renderable import Cell
+    from llmops_cli.render.renderable import Cell, Renderable
     from llmops_cli.report.finished_run import FinishedRun, Sink
     from llmops_cli.run.evalset_run import Run
 
@@ -50,7 +50,13 @@ class Output:
     as_json: bool = False
     verbose: bool = False
     quiet: bool = False
+    actions: Actions | None = None
+    """Where a run is told to GitHub as well (`--github`)."""
     started: float = field(default_factory=time.monotonic)
+
+    def refusals(self) -> AbstractContextManager[None]:
+        """Tell GitHub Actions why a command stops before there is a verdict."""
+        return nullcontext() if self.actions is None else self.actions.refusals()
 
     def progress(self) -> RunProgress:
         """Return a progress line on standard error."""
@@ -60,27 +66,34 @@ class Output:
 
         return RunProgress(Console(stderr=True, highlight=False))
 
-    def report(self, report: Report, *, timed: bool = True) -> None:
-        """Print a report; `timed` with the time that the command took."""
+    def report(self, report: Report, run: Run | None = None) -> None:
+        """Print a report; that of `run` with the time that the command took, and to GitHub too."""
         from llmops_cli.render.console import console_report
         from llmops_cli.render.json import json_report
 
-        seconds = time.monotonic() - self.started if timed else None
         if self.as_json:
             self.write(json_report(report))
-            return
-        self.render(console_report(report, verbose=self.verbose, quiet=self.quiet, seconds=seconds))
+        else:
+            seconds = None if run is None else time.monotonic() - self.started
+            self.render(
+                console_report(report, verbose=self.verbose, quiet=self.quiet, seconds=seconds)
+            )
+        if self.actions is not None and run is not None:
+            from llmops_cli.report.build import source_locations
 
-    def show(self, value: object, shown: RenderableType | Iterable[str]) -> None:
+            self.actions.report(report, source_locations(run))
+
+    def show(self, value: object, shown: Renderable | Iterable[str]) -> None:
         """Print `value` as JSON (a list of one object), or as it is `shown` to people."""
         from llmops_cli.render.json import as_json
+        from llmops_cli.render.renderable import Renderable
 
         if self.as_json:
             self.objects([as_json(value)])
-        elif isinstance(shown, str) or hasattr(shown, "__rich_console__"):
-            self.render(shown)  # type: ignore[arg-type]  # no iterable of lines has that method
+        elif isinstance(shown, Renderable):
+            self.render(shown)
         else:
-            self.write("".join(f"{line}\n" for line in shown))  # type: ignore[union-attr]
+            self.write("".join(f"{line}\n" for line in shown))
 
     def rows(
         self,
@@ -127,7 +140,7 @@ class Output:
         if not self.as_json:
             self.write(line + "\n")
 
-    def render(self, renderable: RenderableType) -> None:
+    def render(self, renderable: Renderable) -> None:
         """Print a rich renderable, in color on a terminal."""
         from rich.console import Console
 
@@ -138,9 +151,14 @@ class Output:
 
     def write(self, text: str) -> None:
         """Print text without the secrets in it."""
-        from llmops_cli.core.redact import Redactor
+        sys.stdout.write(redacted(text))
 
-        sys.stdout.write(Redactor.of(os.environ)(text))
+
+def redacted(text: str) -> str:
+    """Return `text` without the secrets of the environment."""
+    from llmops_cli.core.redact import Redactor
+
+    return Redactor.of(os.environ)(text)
 
 
 def _width() -> int | None:
@@ -154,9 +172,6 @@ def _width() -> int | None:
 
 
 # Report files.
-
-Fill: TypeAlias = "Callable[[FinishedRun, BinaryIO], object]"
-"""Writes a form into an open file."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -188,12 +203,14 @@ class ReportSinks:
 
         Raises `MissingExtra` for a form whose library is not installed, before anything is run.
         """
+        if self.parquet is not None and find_spec("pyarrow") is None:
+            raise MissingExtra("writing Parquet files", extra="parquet")
         paths = {name: getattr(self, name, None) for name in FORMS}
-        return [FORMS[name](path) for name, path in paths.items() if path is not None]
+        return [partial(FORMS[name], path) for name, path in paths.items() if path is not None]
 
-    def output(self) -> Output:
+    def output(self, actions: Actions | None = None) -> Output:
         """Return the sink of standard output, in the requested format."""
-        return Output(as_json=self.as_json, verbose=self.verbose, quiet=self.quiet)
+        return Output(as_json=self.as_json, verbose=self.verbose, quiet=self.quiet, actions=actions)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -205,62 +222,24 @@ class RunSinks(ReportSinks):
     ] = None
     github: GitHub = False
 
-    @contextmanager
-    def opened(self, start: Path) -> Iterator[Opened]:
-        """Show progress; tell GitHub Actions why a command stops before there is a verdict."""
-        output, actions = self.output(), None
-        if self.github:
-            from llmops_cli.cli.github import Actions
 
-            actions = Actions(start=start)
-        with (
-            nullcontext() if actions is None else actions.refusals(),
-            output.progress() as progress,
-        ):
-            yield Opened(output, actions, progress)
+def actions_of(start: Path, *, github: bool) -> Actions | None:
+    """Return GitHub Actions, for a command that was started in `start` with `--github`."""
+    if not github:
+        return None
+    from llmops_cli.cli.github import Actions
+
+    return Actions(start)
 
 
-@dataclass(frozen=True, slots=True)
-class Opened:
-    """The sinks of a running command."""
-
-    output: Output
-    actions: Actions | None
-    progress: RunProgress
-
-    def show(self, report: Report, run: Run) -> None:
-        """Print a report and tell it to GitHub Actions."""
-        self.output.report(report)
-        if self.actions is not None:
-            from llmops_cli.report.build import source_locations
-
-            self.actions.report(report, source_locations(run))
-
-
-def _to(path: Path, fill: Fill) -> Sink:
-    """Return a sink that writes `path` piece by piece, wholly or not at all."""
+def _html(path: Path, finished: FinishedRun) -> None:
+    from llmops_cli.render.html.page import html_report
     from llmops_cli.stores.atomic import write_stream
 
-    return lambda finished: write_stream(path, lambda file: fill(finished, file))
-
-
-def _text(path: Path, render: Callable[[Report], str]) -> Sink:
-    from llmops_cli.stores.atomic import write_text
-
-    return lambda finished: write_text(path, render(finished.report), redact=finished.redact)
-
-
-def _html(path: Path) -> Sink:
-    from llmops_cli.render.html.page import html_report
-
-    def fill(finished: FinishedRun, file: BinaryIO) -> None:
-        with finished.cases() as cases:
-            about = [] if finished.run is None else _about()
-            page = html_report(finished.report, cases, redact=finished.redact, about=about)
-            for piece in page:
-                file.write(piece.encode())
-
-    return _to(path, fill)
+    about = [] if finished.run is None else _about()
+    with finished.cases() as cases:
+        page = html_report(finished.report, cases, redact=finished.redact, about=about)
+        write_stream(path, lambda file: file.writelines(piece.encode() for piece in page))
 
 
 def _about() -> list[str]:
@@ -278,55 +257,51 @@ def _about() -> list[str]:
     ]
 
 
-def _markdown(path: Path) -> Sink:
+def _markdown(path: Path, finished: FinishedRun) -> None:
     from llmops_cli.render.markdown import markdown_report
+    from llmops_cli.stores.atomic import write_text
 
-    return _text(path, markdown_report)
+    write_text(path, markdown_report(finished.report), redact=finished.redact)
 
 
-def _junit(path: Path) -> Sink:
+def _junit(path: Path, finished: FinishedRun) -> None:
     from llmops_cli.render.junit import junit_report
+    from llmops_cli.stores.atomic import write_text
 
-    return _text(path, junit_report)
+    write_text(path, junit_report(finished.report), redact=finished.redact)
 
 
-def _csv(path: Path) -> Sink:
+def _csv(path: Path, finished: FinishedRun) -> None:
     from llmops_cli.render.csv import write_csv
 
-    return _table(path, write_csv)
+    _table(path, finished, write_csv)
 
 
-def _parquet(path: Path) -> Sink:
-    try:
-        from llmops_cli.render.parquet import write_parquet
-    except ImportError:
-        raise MissingExtra("writing Parquet files", extra="parquet") from None
-    return _table(path, write_parquet)
+def _parquet(path: Path, finished: FinishedRun) -> None:
+    from llmops_cli.render.parquet import write_parquet
+
+    _table(path, finished, write_parquet)
 
 
-def _table(path: Path, write: Callable[..., None]) -> Sink:
+def _table(path: Path, finished: FinishedRun, write: Callable[..., None]) -> None:
     from llmops_cli.report.frame import frames
+    from llmops_cli.stores.atomic import write_stream
 
-    def fill(finished: FinishedRun, file: BinaryIO) -> None:
-        with finished.cases() as cases:
-            write(frames(finished.report, cases), file, redact=finished.redact)
-
-    return _to(path, fill)
+    with finished.cases() as cases:
+        tables = frames(finished.report, cases)
+        write_stream(path, lambda file: write(tables, file, redact=finished.redact))
 
 
-def _run_file(path: Path) -> Sink:
+def _run_file(path: Path, finished: FinishedRun) -> None:
     from llmops_cli.report.finished_run import entries_of, manifest_of
     from llmops_cli.stores.run_file import write_run
 
-    def write(finished: FinishedRun) -> None:
-        run = finished.run
-        assert run is not None
-        write_run(path, manifest_of(run, finished.report), entries_of(run), redact=finished.redact)
-
-    return write
+    run = finished.run
+    assert run is not None
+    write_run(path, manifest_of(run, finished.report), entries_of(run), redact=finished.redact)
 
 
-FORMS: Mapping[str, Callable[[Path], Sink]] = {
+FORMS: Mapping[str, Callable[[Path, FinishedRun], None]] = {
     "out": _run_file,
     "html": _html,
     "markdown": _markdown,

@@ -180,7 +180,7 @@ def models(
     started, and whether program and weights are there. Exit 3: a model is not reachable. 2: its
     configuration can never work.
     """
-    from llmops_cli.commands.render import model_rows
+    from llmops_cli.commands.models import model_rows
     from llmops_cli.run.workspace import open_workspace
 
     if start and not check:
@@ -195,7 +195,7 @@ def models(
 
 
 def _check_models(folder: Path, names: Sequence[str], *, start: bool, as_json: bool) -> int:
-    from llmops_cli.commands.probe import probe_models
+    from llmops_cli.commands.models import probe_models
     from llmops_cli.render.json import as_json as plain
     from llmops_cli.render.plan import probe_lines, probes_table
     from llmops_cli.run.workspace import open_workspace

@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import nullcontext
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -17,17 +17,15 @@ import typer
 
 from llmops_cli.cli import options
 from llmops_cli.cli.options import file_option, option
-from llmops_cli.cli.output import Output
+from llmops_cli.cli.output import Output, actions_of
 from llmops_cli.core.errors import ExitCode, Refused
 
 if TYPE_CHECKING:
     from llmops_cli.core.report import Plan
     from llmops_cli.judges.index import JudgeStatus
     from llmops_cli.registry.fsck import RegistryGrowth
-    from llmops_cli.registry.problems import RegistryProblem
-    from llmops_cli.registry.promote import Promotion
-    from llmops_cli.registry.rollback import Rollback
-    from llmops_cli.registry.verify import Verification
+    from llmops_cli.registry.promote import Promotion, Rollback
+    from llmops_cli.registry.verify import RegistryProblem, Verification
 
 NO_PROMPTS = "the project has no prompts: one is a file prompts/NAME.prompt.yml"
 
@@ -161,7 +159,8 @@ def promote(
             measured = make_evidence()
             promotion = promote_version(context.obj, request, environ=os.environ)
         else:
-            promotion = promotion.with_cost(cost)
+            hint = f"{promotion.hint}   ({cost})" if promotion.hint else cost
+            promotion = replace(promotion, hint=hint)
     output.show(promotion, _promotion(version, promotion))
     if measured is not None and measured.evidence is None:
         why = "; ".join(prompt.verdict.why for prompt in measured.report.prompts)
@@ -208,8 +207,8 @@ def rollback(
       llmops rollback support@production -m "wrong refunds" --push
     """
     from llmops_cli.registry.deliver import Delivery
-    from llmops_cli.registry.rollback import RollbackRequest
-    from llmops_cli.registry.rollback import rollback as roll_back
+    from llmops_cli.registry.promote import RollbackRequest
+    from llmops_cli.registry.promote import rollback as roll_back
 
     request = RollbackRequest(
         address=address, to=to, reason=message, delivery=Delivery(commit=commit, push=push)
@@ -248,38 +247,27 @@ def status(context: typer.Context, as_json: options.AsJson = False) -> None:
 
     with open_workspace(context.obj) as workspace:
         prompts = registry_status(workspace)
+    statuses = [(prompt, place) for prompt in prompts for place in prompt.environments]
     rows = [
         (
             prompt.prompt,
-            environment.environment,
-            f"v{environment.version}" if environment.version else "–",
-            environment.since if as_json else date_and_time(environment.since),
-            environment.by if as_json else person(environment.by),
-            ", ".join(
-                filter(
-                    None,
-                    (
-                        environment.decision.value if environment.decision else "",
-                        *environment.remarks,
-                    ),
-                )
-            ),
+            place.environment,
+            f"v{place.version}" if place.version else "–",
+            place.since if as_json else date_and_time(place.since),
+            place.by if as_json else person(place.by),
+            ", ".join([*([place.decision.value] if place.decision else []), *place.remarks]),
             _working_copy(prompt.removed, prompt.working, prompt.latest),
         )
-        for prompt in prompts
-        for environment in prompt.environments
+        for prompt, place in statuses
     ]
     headers = ["prompt", "environment", "runs", "since", "by", "evidence", "working copy"]
-    statuses = [
-        (prompt.prompt, environment) for prompt in prompts for environment in prompt.environments
-    ]
     output = Output(as_json=as_json)
-    judges = {"judges": [environment.judges for _, environment in statuses]}
+    judges = {"judges": [place.judges for _, place in statuses]}
     output.rows(headers, rows, beside=judges, empty=NO_PROMPTS)
-    for name, environment in statuses:
-        for judge in environment.judges:
-            where = f"{name}@{environment.environment}"
-            output.say(f"judge  {where}  {_judge(judge, environment.environment)}")
+    for prompt, place in statuses:
+        for judge in place.judges:
+            where = f"{prompt.prompt}@{place.environment}"
+            output.say(f"judge  {where}  {_judge(judge, place.environment)}")
 
 
 def _judge(judge: JudgeStatus, environment: str) -> str:
@@ -339,8 +327,8 @@ def bundle(
     same bytes. An application reads it with load_prompt("NAME@ENV"), without git or network.
     """
     from llmops_cli.project.project import find_root
-    from llmops_cli.registry.bundle import bundle as bundle_of
     from llmops_cli.stores.atomic import write_bytes
+    from llmops_cli.stores.bundle import bundle as bundle_of
     from llmops_cli.stores.registry import Registry
 
     made = bundle_of(Registry(find_root(context.obj)), environment)
@@ -435,16 +423,12 @@ def fsck(
     """
     from llmops_cli.registry.fsck import fsck as check_registry
 
-    actions = None
-    if github:
-        from llmops_cli.cli.github import Actions
-
-        actions = Actions(start=context.obj)
-    with nullcontext() if actions is None else actions.refusals():
+    output = Output(as_json=as_json, actions=actions_of(context.obj, github=github))
+    with output.refusals():
         growth = check_registry(context.obj, base)
-    Output(as_json=as_json).show(growth, _growth(growth, strict=strict))
-    if actions is not None:
-        actions.registry_problems(growth, strict=strict)
+    output.show(growth, _growth(growth, strict=strict))
+    if output.actions is not None:
+        output.actions.registry_problems(growth, strict=strict)
     return ExitCode.DONE if growth.passes(strict=strict) else ExitCode.REFUSED
 
 

@@ -101,16 +101,9 @@ def _changed_messages(old: tuple[Message, ...], new: tuple[Message, ...]) -> Ite
             position = (new_start if after else old_start) + at + 1
             yield Changed(
                 what=f"message {position} ({message.role})",
-                before=_content(before),
-                after=_content(after),
+                before=_text(before.plain()["content"] if before else None),
+                after=_text(after.plain()["content"] if after else None),
             )
-
-
-def _content(message: Message | None) -> str | None:
-    if message is None:
-        return None
-    content = message.content
-    return content if isinstance(content, str) else _text(list(content))
 
 
 def _newest_verdict(workspace: Workspace, target: ResolvedTarget) -> str | None:

@@ -15,7 +15,7 @@ from llmops_cli.core.report import Plan, Report
 from llmops_cli.report.build import build_report
 from llmops_cli.report.finished_run import Sink, store_report, write_reports
 from llmops_cli.run.base_changes import merge_base, no_longer_gated
-from llmops_cli.run.comparison import PromptComparison, changed_prompts, compare_prompts
+from llmops_cli.run.comparison import changed_prompts, compare_prompts
 from llmops_cli.run.cost_plan import cost_plan
 from llmops_cli.run.evalset_run import Run
 from llmops_cli.run.prepare import prepare, refuse_unfit
@@ -71,35 +71,26 @@ def _evaluate(
         prompts = options.selection.prompts
         gone = no_longer_gated(workspace, prompts, merge_base(workspace))
         notes = [note, *(text for text in gone if text not in known)]  # it is a change as well
-    if options.require_baseline:
-        _require_baselines(comparisons)
+    without = [comparison.prompt for comparison in comparisons if comparison.baseline is None]
+    if options.require_baseline and without:
+        raise Refused(
+            f"no baseline for {', '.join(without)}, and --require-baseline asks for one",
+            hint=f"llmops release {without[0]}, measure {without[0]}@v1, then promote it --initial",
+        )
     evalset_runs = refuse_unfit(prepare(workspace, comparisons, options))
     plan = cost_plan(workspace, evalset_runs)
     if options.dry_run:
         return Evaluated(plan=plan, report=None)
     run = run_evalsets(workspace, evalset_runs, options, progress=progress)
-    run.notes += [*notes, *workspace.notes()]
+    run.notes += [*notes, *workspace.results.notes]
     if options.strict:
-        _refuse_inconclusive(run)
+        run.verdicts = {
+            name: replace(verdict, on_inconclusive="fail")
+            if verdict.on_inconclusive == "warn"
+            else verdict
+            for name, verdict in run.verdicts.items()
+        }
     report = build_report(run)
     store_report(workspace.root, report, redact=workspace.redact)
     write_reports(sinks, run, report, workspace.redact)
     return Evaluated(plan=plan, report=report, run=run)
-
-
-def _refuse_inconclusive(run: Run) -> None:
-    run.verdicts = {
-        name: replace(verdict, on_inconclusive="fail")
-        if verdict.on_inconclusive == "warn"
-        else verdict
-        for name, verdict in run.verdicts.items()
-    }
-
-
-def _require_baselines(comparisons: list[PromptComparison]) -> None:
-    without = [comparison.prompt for comparison in comparisons if comparison.baseline is None]
-    if without:
-        raise Refused(
-            f"no baseline for {', '.join(without)}, and --require-baseline asks for one",
-            hint=f"llmops release {without[0]}, measure {without[0]}@v1, then promote it --initial",
-        )

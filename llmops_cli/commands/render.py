@@ -1,15 +1,15 @@
-"""`llmops render` and `llmops models`: the request of a case, and the models of a project."""
+"""`llmops render`: the request that a prompt makes for a case."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping
 
 from llmops_cli.core.digest import Json
 from llmops_cli.core.errors import Refused, UnknownName
-from llmops_cli.core.prompt import Case, Model, Prompt, Request
+from llmops_cli.core.prompt import Case, Prompt, Request
 from llmops_cli.project.project import Project
-from llmops_cli.project.templates import Templates
+from llmops_cli.project.templates import Templates, documents_of
 from llmops_cli.run.selection import resolve_target
 from llmops_cli.run.workspace import Workspace
 
@@ -27,43 +27,9 @@ def rendered_request(
         _case_of_inputs(target.prompt, inputs) if inputs else _case(workspace.project, name, case)
     )
     messages = Templates(target.prompt).messages(rendered)
-    documents = workspace.documents(target)
+    documents = documents_of(target, workspace.catalog)
     document = None if documents is None else documents.document(rendered, messages)
     return target.request(messages, document=document)
-
-
-def model_rows(
-    project: Project, environ: Mapping[str, str], names: Sequence[str] = ()
-) -> list[tuple[str, ...]]:
-    """Return one row per model, or per one of `names`.
-
-    Name, provider, model, where, key, price, prompts that use it.
-    """
-    users: dict[str, list[str]] = {}
-    for prompt in project.prompts.values():
-        users.setdefault(prompt.model, []).append(prompt.name)
-    return [
-        (
-            model.name,
-            model.provider,
-            model.model,
-            _where(model),
-            _key(model, project, environ),
-            _price(model),
-            ", ".join(users.get(model.name, [])),
-        )
-        for model in select_models(project, names)
-    ]
-
-
-def select_models(project: Project, names: Sequence[str]) -> Iterator[Model]:
-    """Yield the models called `names`, or all of llmops.yaml and those that prompts name directly.
-
-    Raises `UnknownName`.
-    """
-    direct = (prompt.model for prompt in project.prompts.values())
-    selected = names or [*project.models, *direct]
-    return (project.resolve_model(name) for name in dict.fromkeys(selected))
 
 
 def _case(project: Project, name: str, case_id: str | None) -> Case:
@@ -94,23 +60,3 @@ def _case_of_inputs(prompt: Prompt, texts: Mapping[str, str]) -> Case:
         if name not in inputs and schema.get("required", True) and "default" not in schema:
             raise Refused(f"the input {name!r} is missing", hint=f"--input {name}=VALUE")
     return Case(id="by hand", inputs=inputs)
-
-
-def _key(model: Model, project: Project, environ: Mapping[str, str]) -> str:
-    name = model.api_key_env or project.catalog.providers[model.provider].api_key_env
-    if name is None:
-        return "none needed"
-    return f"{name} {'is set' if environ.get(name) else 'is not set'}"
-
-
-def _where(model: Model) -> str:
-    """Return its URL, or the code that answers."""
-    run = model.options.get("run")
-    command = " ".join(map(str, run)) if isinstance(run, (list, tuple)) else run
-    return str(model.base_url or model.options.get("call") or command or "")
-
-
-def _price(model: Model) -> str:
-    if model.price is None:
-        return ""
-    return f"${model.price.input:g} / ${model.price.output:g} per million"

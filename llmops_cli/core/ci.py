@@ -51,9 +51,20 @@ def ci_context(environ: Mapping[str, str], event: Mapping[str, Json] | None) -> 
     `event` is the content of the file at `GITHUB_EVENT_PATH`, None if it cannot be read.
     """
     if environ.get("GITHUB_ACTIONS") == "true":
-        return _github(environ, event or {})
+        name = environ.get("GITHUB_EVENT_NAME", "unknown")
+        return CiContext(
+            event=name,
+            proposed=name == "unknown" or name.startswith("pull_request") or name in PRIVILEGED,
+            head=_text(event, "pull_request.head.repo.full_name"),
+            base=environ.get("GITHUB_REPOSITORY") or None,
+        )
     if environ.get("GITLAB_CI") == "true":
-        return _gitlab(environ)
+        return CiContext(
+            event=environ.get("CI_PIPELINE_SOURCE", "unknown"),
+            proposed="CI_MERGE_REQUEST_IID" in environ,
+            head=environ.get("CI_MERGE_REQUEST_SOURCE_PROJECT_PATH") or None,
+            base=environ.get("CI_MERGE_REQUEST_PROJECT_PATH") or None,
+        )
     if environ.get("CI", "").lower() in ("", "0", "false"):
         return None
     return CiContext(event="unknown", proposed=False)
@@ -143,26 +154,6 @@ def _plain(path: str) -> bool:
     return not odd and not re.match(r"[A-Za-z]:", path)
 
 
-def _github(environ: Mapping[str, str], event: Mapping[str, Json]) -> CiContext:
-    name = environ.get("GITHUB_EVENT_NAME", "unknown")
-    proposed = name == "unknown" or name.startswith("pull_request") or name in PRIVILEGED
-    return CiContext(
-        event=name,
-        proposed=proposed,
-        head=_text(event, "pull_request", "head", "repo", "full_name"),
-        base=environ.get("GITHUB_REPOSITORY") or None,
-    )
-
-
-def _gitlab(environ: Mapping[str, str]) -> CiContext:
-    return CiContext(
-        event=environ.get("CI_PIPELINE_SOURCE", "unknown"),
-        proposed="CI_MERGE_REQUEST_IID" in environ,
-        head=environ.get("CI_MERGE_REQUEST_SOURCE_PROJECT_PATH") or None,
-        base=environ.get("CI_MERGE_REQUEST_PROJECT_PATH") or None,
-    )
-
-
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Branch:
     """A branch at a commit, in a repository of `owner`."""
@@ -192,45 +183,34 @@ class Subject:
 def subject_of(environ: Mapping[str, str], event: Mapping[str, Json] | None) -> Subject:
     """Return the subject of a job; `event` is the content of the file at `GITHUB_EVENT_PATH`."""
     repository = environ.get("GITHUB_REPOSITORY") or None
-    known = event or {}
     if environ.get("GITHUB_EVENT_NAME") == "workflow_run":
-        return Subject(
-            repository=repository,
-            branch=_branch(known),
-            commit=_text(known, "workflow_run", "head_sha"),
-            page=_text(known, "workflow_run", "html_url"),
-        )
-    number = _at(known, "pull_request", "number")
-    head = _text(known, "pull_request", "head", "repo", "full_name")
+        owner = _text(event, "workflow_run.head_repository.owner.login")
+        name = _text(event, "workflow_run.head_branch")
+        commit = _text(event, "workflow_run.head_sha")
+        branch = None
+        if owner and name and commit:
+            branch = Branch(owner=owner, name=name, commit=commit)
+        page = _text(event, "workflow_run.html_url")
+        return Subject(repository=repository, branch=branch, commit=commit, page=page)
+    number = _at(event, "pull_request.number")
+    run, server = environ.get("GITHUB_RUN_ID"), environ.get("GITHUB_SERVER_URL")
+    known_page = run and server and repository
     return Subject(
         repository=repository,
         pull=number if type(number) is int else None,
-        fork=type(number) is int and head != repository,
-        commit=_text(known, "pull_request", "head", "sha") or environ.get("GITHUB_SHA"),
-        page=_page(environ, repository),
+        fork=type(number) is int and _text(event, "pull_request.head.repo.full_name") != repository,
+        commit=_text(event, "pull_request.head.sha") or environ.get("GITHUB_SHA"),
+        page=f"{server}/{repository}/actions/runs/{run}" if known_page else None,
     )
 
 
-def _branch(event: Mapping[str, Json]) -> Branch | None:
-    run = "workflow_run"
-    owner = _text(event, run, "head_repository", "owner", "login")
-    name, commit = _text(event, run, "head_branch"), _text(event, run, "head_sha")
-    if owner is None or name is None or commit is None:
-        return None
-    return Branch(owner=owner, name=name, commit=commit)
+def _at(event: Json, path: str) -> Json:
+    """Return the value at a dotted `path` of a parsed payload; None: there is none."""
+    for name in path.split("."):
+        event = event.get(name) if isinstance(event, Mapping) else None
+    return event
 
 
-def _page(environ: Mapping[str, str], repository: str | None) -> str | None:
-    run, server = environ.get("GITHUB_RUN_ID"), environ.get("GITHUB_SERVER_URL")
-    return f"{server}/{repository}/actions/runs/{run}" if run and server and repository else None
-
-
-def _at(value: Json, *path: str) -> Json:
-    for name in path:
-        value = value.get(name) if isinstance(value, Mapping) else None
-    return value
-
-
-def _text(value: Json, *path: str) -> str | None:
-    text = _at(value, *path)
+def _text(event: Json, path: str) -> str | None:
+    text = _at(event, path)
     return text if isinstance(text, str) and text else None

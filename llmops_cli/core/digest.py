@@ -85,7 +85,7 @@ def short(full: str) -> str:
 def _same_in_both(value: Json) -> bool:
     """Whether the standard encoder writes `value` as RFC 8785 wants it."""
     kind = type(value)
-    if kind is str or value is None or kind is bool:
+    if kind is str or value is None or kind is bool or kind is int:
         return True
     if kind is dict:
         assert isinstance(value, dict)
@@ -96,8 +96,6 @@ def _same_in_both(value: Json) -> bool:
     if kind is list or kind is tuple:
         assert isinstance(value, (list, tuple))
         return all(map(_same_in_both, value))
-    if kind is int:
-        return True
     if kind is float:
         assert isinstance(value, float)
         return 1e-4 <= abs(value) < 1e15 and not value.is_integer()

@@ -56,9 +56,21 @@ def literals(value: Json) -> dict[str, Json]:
     return dict(_literals(value, ""))
 
 
-def restored(value: Json, written: Mapping[str, Json]) -> Json:
-    """Return `value` with the literals of its numbers as `literals` listed them."""
-    return _restored(value, written, "") if written else value
+def restored(value: Json, written: Mapping[str, Json], pointer: str = "") -> Json:
+    """Return `value`, which is at `pointer`, with the literals that `literals` listed."""
+    if not written:
+        return value
+    if isinstance(value, Mapping):
+        return {
+            name: restored(inner, written, f"{pointer}/{_escaped(name)}")
+            for name, inner in value.items()
+        }
+    if isinstance(value, (list, tuple)):
+        return [restored(item, written, f"{pointer}/{at}") for at, item in enumerate(value)]
+    literal = written.get(pointer)
+    if isinstance(literal, str) and isinstance(value, (int, float)):
+        return number(value, literal)
+    return value
 
 
 def with_literals(value: Mapping[str, Json]) -> dict[str, Json]:
@@ -102,20 +114,6 @@ def _literals(value: Json, pointer: str) -> Iterator[tuple[str, Json]]:
     elif isinstance(value, (list, tuple)):
         for position, item in enumerate(value):
             yield from _literals(item, f"{pointer}/{position}")
-
-
-def _restored(value: Json, written: Mapping[str, Json], pointer: str) -> Json:
-    if isinstance(value, Mapping):
-        return {
-            name: _restored(inner, written, f"{pointer}/{_escaped(name)}")
-            for name, inner in value.items()
-        }
-    if isinstance(value, (list, tuple)):
-        return [_restored(item, written, f"{pointer}/{at}") for at, item in enumerate(value)]
-    literal = written.get(pointer)
-    if isinstance(literal, str) and isinstance(value, (int, float)):
-        return number(value, literal)
-    return value
 
 
 def _escaped(name: str) -> str:

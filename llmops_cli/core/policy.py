@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import MISSING, Field, dataclass, field, fields
+from dataclasses import MISSING, dataclass, field, fields
 from enum import Enum
 from functools import partial
 from types import NoneType
@@ -155,20 +155,19 @@ def rule_name(kind: type[Rule]) -> str:
 def rule_options(kind: type[Rule]) -> tuple[RuleOption, ...]:
     """Return the options of a rule, in the order of their declaration."""
     hints = get_type_hints(kind)
-    return tuple(_rule_option(declared, hints[declared.name]) for declared in fields(kind))
-
-
-def _rule_option(declared: Field[Any], hint: object) -> RuleOption:
-    metadata = declared.metadata
-    return RuleOption(
-        key=metadata["key"] or declared.name,
-        field=declared.name,
-        type=next((kind for kind in get_args(hint) if NoneType in get_args(hint)), hint),
-        required=declared.default is MISSING,
-        bare=metadata["bare"],
-        help=metadata["help"],
-        limits=metadata["limits"],
+    return tuple(
+        RuleOption(
+            field=declared.name,
+            type=_without_none(hints[declared.name]),
+            required=declared.default is MISSING,
+            **{**declared.metadata, "key": declared.metadata["key"] or declared.name},
+        )
+        for declared in fields(kind)
     )
+
+
+def _without_none(hint: object) -> object:
+    return next((kind for kind in get_args(hint) if NoneType in get_args(hint)), hint)
 
 
 RULES: Mapping[str, type[Rule]] = {rule_name(kind): kind for kind in get_args(Rule)}

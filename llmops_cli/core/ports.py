@@ -17,8 +17,7 @@ from contextvars import ContextVar
 from dataclasses import KW_ONLY, dataclass, field
 from functools import partial
 from pathlib import Path
-from types import TracebackType
-from typing import Any, Literal, NamedTuple, Protocol, Self, TypeAlias, TypeVar, cast
+from typing import Any, Literal, NamedTuple, Protocol, TypeAlias, TypeVar, cast
 
 from llmops_cli.core.digest import Json
 from llmops_cli.core.prompt import Case, Limits, Message, Model, Request, ScorerSpec
@@ -220,7 +219,7 @@ class Catalog:
 T = TypeVar("T")
 
 
-class ResourceCache:
+class ResourceCache(ExitStack):
     """Holds what is opened once for a command, by name, and closes it at the end.
 
     A command may call models several times (a further look, a baseline that is run again): a server
@@ -228,37 +227,21 @@ class ResourceCache:
     """
 
     def __init__(self) -> None:
-        self._stack = ExitStack()
+        super().__init__()
         self._held: dict[str, Any] = {}
 
     def take(self, name: str, opens: Callable[[], AbstractContextManager[T]]) -> T:
         """Return what is stored under `name`; it is opened the first time."""
         if name not in self._held:
-            self._held[name] = self._stack.enter_context(opens())
+            self._held[name] = self.enter_context(opens())
         return cast("T", self._held[name])
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self._held.clear()
-        self._stack.close()
 
 
 Listener: TypeAlias = Callable[[str], AbstractContextManager[None]]
 """Reports a wait: takes a description and covers the block."""
 
 
-def _no_listener(_what: str) -> AbstractContextManager[None]:
-    return nullcontext()
-
-
-_LISTENER: ContextVar[Listener] = ContextVar("listener", default=_no_listener)
+_LISTENER: ContextVar[Listener] = ContextVar("listener", default=lambda _what: nullcontext())
 
 
 def listen(listener: Listener) -> None:
@@ -298,18 +281,12 @@ class Provider(Protocol):
         ...
 
 
-class OpenProvider(Protocol):
-    """What a provider's catalog row points at."""
+OpenProvider: TypeAlias = Callable[[Model, PluginContext], AbstractAsyncContextManager[Provider]]
+"""What a provider's catalog row points at: opens the clients on entering, closes them on leaving.
 
-    def __call__(
-        self, model: Model, context: PluginContext
-    ) -> AbstractAsyncContextManager[Provider]:
-        """Open the clients on entering and close them on leaving.
-
-        Raises `Refused` on entering where the model's configuration can never work: no key, an
-        option that is not one, a parameter that the API refuses.
-        """
-        ...
+Raises `Refused` on entering where the model's configuration can never work: no key, an option that
+is not one, a parameter that the API refuses.
+"""
 
 
 class Record(NamedTuple):
@@ -337,37 +314,20 @@ class Records(Protocol):
         ...
 
 
-class OpenRecords(Protocol):
-    """What `ProviderKind.records` points at; raises `Refused` for files that cannot be read."""
+OpenRecords: TypeAlias = Callable[
+    [Model, Path, Callable[[Completion], Completion]], AbstractContextManager[Records]
+]
+"""What `ProviderKind.records` points at; raises `Refused` for files that cannot be read.
 
-    def __call__(
-        self, model: Model, root: Path, enter: Callable[[Completion], Completion]
-    ) -> AbstractContextManager[Records]:
-        """Open them; `enter` turns a recorded answer into what a call would have returned."""
-        ...
+It takes the model, the project's folder, and a function that turns a recorded answer into what a
+call would have returned.
+"""
 
+Ready: TypeAlias = Callable[[Model, PluginContext], str | None]
+"""Says what calling a model starts on this machine; None: nothing. Raises `Refused`."""
 
-class Ready(Protocol):
-    """Checks whether a provider can run on this machine."""
-
-    def __call__(self, model: Model, context: PluginContext) -> str | None:
-        """Say what calling `model` starts; None: nothing. Raises `Refused`."""
-
-
-class Runs(Protocol):
-    """Returns the command that a model starts, which may run untrusted code."""
-
-    def __call__(self, model: Model) -> Sequence[str] | None:
-        """Return the command as words; None if it needs no trust."""
-        ...
-
-
-class Checks(Protocol):
-    """A provider that knows before a call that a request can never be answered."""
-
-    def check(self, request: Request) -> None:
-        """Raise `Refused`, with a hint, for a parameter or format that the API does not take."""
-        ...
+Runs: TypeAlias = Callable[[Model], Sequence[str] | None]
+"""Returns the command that a model starts, as words; None if it needs no trust."""
 
 
 class Ask(Protocol):
@@ -409,18 +369,14 @@ class Scorer(Protocol):
     ) -> Score | Unscored | Awaitable[Score | Unscored]: ...
 
 
-class OpenScorer(Protocol):
-    """What the registry row of a scorer with `opens` points at: made once, closed with the run."""
+OpenScorer: TypeAlias = Callable[[PluginContext], AbstractAsyncContextManager[Scorer]]
+"""What the row of a scorer with `opens` points at: made once, closed with the run."""
 
-    def __call__(self, context: PluginContext) -> AbstractAsyncContextManager[Scorer]: ...
+CheckOptions: TypeAlias = Callable[[Mapping[str, Any], PluginContext], str | None]
+"""Says what is wrong with rendered options, or a model as written, before any call is made.
 
-
-class CheckOptions(Protocol):
-    """Checks rendered options, or a model as written, before any call is made."""
-
-    def __call__(self, options: Mapping[str, Any], context: PluginContext) -> str | None:
-        """Say what is wrong with them, in one sentence; None: nothing."""
-        ...
+In one sentence; None: nothing.
+"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -441,32 +397,6 @@ class ScoreKey:
     output: str
 
 
-class Results(Protocol):
-    """Completions and scores by key. What was put is there after a crash."""
-
-    def completions(self, keys: Iterable[TrialKey]) -> Mapping[TrialKey, Completion]:
-        """Return those of `keys` that are stored, without latencies: they were not called now."""
-        ...
-
-    def briefs(self, keys: Iterable[TrialKey]) -> Mapping[TrialKey, Brief]:
-        """Return those of `keys` that are stored, without their texts."""
-        ...
-
-    def further(
-        self, requests: Iterable[str], purpose: Purpose, *, beyond: int
-    ) -> Mapping[str, tuple[int, ...]]:
-        """Return, for each of `requests`, the numbers of its stored trials from `beyond` on."""
-        ...
-
-    def scores(self, keys: Iterable[ScoreKey]) -> Mapping[ScoreKey, Score]: ...
-
-    def put_completions(self, completions: Iterable[tuple[TrialKey, Completion]]) -> None:
-        """Store all or none; a later answer takes the key, the earlier one a further number."""
-        ...
-
-    def put_score(self, key: ScoreKey, score: Score) -> None: ...
-
-
 class SharedCounter(Protocol):
     """A number shared with other processes, and the clock that goes with it."""
 
@@ -479,11 +409,8 @@ class SharedCounter(Protocol):
         ...
 
 
-class OpenSharedCounter(Protocol):
-    """Returns the shared number of a name, in this process or on this machine."""
-
-    def __call__(self, name: str) -> SharedCounter: ...
-
+OpenSharedCounter: TypeAlias = Callable[[str], SharedCounter]
+"""Returns the shared number of a name, in this process or on this machine."""
 
 Progress = Callable[[int, int, int], None]
 """Called with (done, planned, failed) calls. One that has a `waiting(what)` hears, too, what a run

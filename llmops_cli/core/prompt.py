@@ -157,11 +157,10 @@ class Target:
         return digest(
             "llmops/target/v1",
             {
-                **_model_key(self.model, self.parameters),
+                **_request_key(self.request(())),
                 "messages": [message.plain() for message in prompt.messages],
                 "includes": dict(prompt.includes),
                 "inputs": {name: dict(schema) for name, schema in prompt.inputs.items()},
-                **_shape_key(prompt.response_format, prompt.json_schema, prompt.tools),
             },
         )
 
@@ -229,17 +228,23 @@ class Request:
         return _request_digest(frame, self.messages)
 
 
-def _canonical_frame(request: Request) -> Mapping[str, bytes]:
-    """Return everything in a request's key but its messages, in canonical JSON."""
-    key: dict[str, Json] = {
+def _request_key(request: Request) -> dict[str, Json]:
+    """Return everything in a request's key but its messages and its document."""
+    schema = request.json_schema
+    return {
         "provider": request.provider,
         "model": request.model,
         "identity": request.identity,
         "parameters": dict(request.parameters),
         "extra_body": dict(request.extra_body),
-        **_shape_key(request.response_format, request.json_schema, request.tools),
+        "response_format": request.response_format,
+        "json_schema": None if schema is None else dict(schema),
+        "tools": [dict(tool) for tool in request.tools],
     }
-    return {name: canonical(value) for name, value in key.items()}
+
+
+def _canonical_frame(request: Request) -> Mapping[str, bytes]:
+    return {name: canonical(value) for name, value in _request_key(request).items()}
 
 
 def _document_key(document: Mapping[str, Json] | None) -> dict[str, bytes]:
@@ -250,28 +255,6 @@ def _document_key(document: Mapping[str, Json] | None) -> dict[str, bytes]:
 def _request_digest(frame: Mapping[str, bytes], messages: tuple[Message, ...]) -> str:
     written = canonical_array(message.canonical for message in messages)
     return digest_canonical("llmops/request/v1", canonical_object({**frame, "messages": written}))
-
-
-def _model_key(model: Model, parameters: Mapping[str, Json]) -> dict[str, Json]:
-    return {
-        "provider": model.provider,
-        "model": model.model,
-        "identity": model.identity,
-        "parameters": dict(parameters),
-        "extra_body": dict(model.extra_body),
-    }
-
-
-def _shape_key(
-    response_format: ResponseFormat | None,
-    json_schema: Mapping[str, Json] | None,
-    tools: tuple[Mapping[str, Json], ...],
-) -> dict[str, Json]:
-    return {
-        "response_format": response_format,
-        "json_schema": None if json_schema is None else dict(json_schema),
-        "tools": [dict(tool) for tool in tools],
-    }
 
 
 _KEYED: Mapping[StructuredOutput, Json] = {"json_schema": True, "none": False}

@@ -18,19 +18,15 @@ from dataclasses import dataclass, field
 from enum import Enum
 from functools import cached_property
 from pathlib import Path
-from typing import Any, Literal, TypeAlias, TypeVar
+from typing import Any, ClassVar, Literal, Self, TypeAlias
 
 from llmops_cli.core.digest import InvalidRecord, Json, digest, from_plain, to_plain
 from llmops_cli.core.policy import Decision, Policy, Verdict
 from llmops_cli.core.prompt import Model, Prompt
 from llmops_cli.core.result import CANDIDATE, Metric
 
-T = TypeVar("T")
 Action: TypeAlias = Literal["promote", "rollback", "quarantine", "override"]
 
-VERSION_SCHEMA = "llmops/version/v1"
-EVENT_SCHEMA = "llmops/event/v1"
-EVIDENCE_SCHEMA = "llmops/evidence/v2"
 STATEMENT = "https://in-toto.io/Statement/v1"
 PREDICATE = "https://in-toto.io/attestation/test-result/v0.1"
 
@@ -45,9 +41,43 @@ class Provenance:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Version:
+class RegistryRecord:
+    """A record that names itself by a digest over its plain form."""
+
+    SCHEMA: ClassVar[str]
+    recorded: Mapping[str, Json] | None = field(default=None, init=False, compare=False)
+    """What it was read from: a later llmops, with more fields, names it as it was written."""
+
+    @cached_property
+    def digest(self) -> str:
+        return digest(self.SCHEMA, self.record())
+
+    def record(self) -> Mapping[str, Json]:
+        """Return its plain form, as it was read or as it is written."""
+        return self.recorded or self.plain()
+
+    def plain(self) -> dict[str, Json]:
+        """Return its plain form as this version writes it."""
+        plain = to_plain(self)
+        assert isinstance(plain, dict)
+        return plain
+
+    @classmethod
+    def of(cls, record: Mapping[str, Any]) -> Self:
+        """Return what `record`, which is without its digest, holds. Raises `InvalidRecord`."""
+        return from_plain(cls, record).as_recorded(record)
+
+    def as_recorded(self, record: Mapping[str, Json]) -> Self:
+        """Return it with the digest of what it was read from; `replace` computes a new digest."""
+        object.__setattr__(self, "recorded", record)
+        return self
+
+
+@dataclass(frozen=True, kw_only=True)
+class Version(RegistryRecord):
     """An immutable released prompt: a number for a target digest, with all that rebuilds it."""
 
+    SCHEMA = "llmops/version/v1"
     name: str
     number: int
     target: str
@@ -58,21 +88,11 @@ class Version:
     files: Mapping[str, str] = field(default_factory=dict)
     """Digest of each source file, by its path under `prompts/`."""
     created: Provenance
-    recorded: Mapping[str, Json] | None = field(default=None, init=False, compare=False)
-    """What it was read from: a later llmops, with more fields, names it as it was written."""
 
     @property
     def address(self) -> str:
         """Return `support@v3`."""
         return f"{self.name}@v{self.number}"
-
-    @cached_property
-    def digest(self) -> str:
-        return digest(VERSION_SCHEMA, self.record())
-
-    def record(self) -> Mapping[str, Json]:
-        """Return its plain form, as it was read or as it is written."""
-        return self.recorded or _plain(self)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -85,9 +105,10 @@ class VersionRef:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Event:
+class Event(RegistryRecord):
     """One link of the chain of an environment and a prompt. Its order is seq, never the clock."""
 
+    SCHEMA = "llmops/event/v1"
     seq: int
     environment: str
     prompt: str
@@ -115,17 +136,6 @@ class Event:
     """The CI run."""
     at: str
     """UTC, ISO 8601: for people."""
-
-    recorded: Mapping[str, Json] | None = field(default=None, init=False, compare=False)
-    """What it was read from."""
-
-    @cached_property
-    def digest(self) -> str:
-        return digest(EVENT_SCHEMA, self.record())
-
-    def record(self) -> Mapping[str, Json]:
-        """Return its plain form, as it was read or as it is written."""
-        return self.recorded or _plain(self)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -192,15 +202,14 @@ class FileRef:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Evidence:
-    """A measurement with its rows and texts: what a promotion cites."""
+class Evidence(RegistryRecord):
+    """A measurement with its rows and texts, as an in-toto Statement: what a promotion cites."""
 
+    SCHEMA = "llmops/evidence/v2"
     measurement: Measurement
     cases: FileRef
     texts: FileRef | None = None
 
-    recorded: Mapping[str, Json] | None = field(default=None, init=False, compare=False)
-    """The statement it was read from."""
     file: Path = field(default=Path(), compare=False)
     """The statement's file; rows and texts are next to it."""
 
@@ -208,11 +217,7 @@ class Evidence:
     def candidate(self) -> SideFacts:
         return self.measurement.sides[CANDIDATE]
 
-    @cached_property
-    def digest(self) -> str:
-        return digest(EVIDENCE_SCHEMA, self.recorded or self.statement())
-
-    def statement(self) -> dict[str, Json]:
+    def plain(self) -> dict[str, Json]:
         """Return the in-toto Statement: readable by any tool that knows test-result/v0.1."""
         measurement = self.measurement
         results = {Decision.PASS: "PASSED", Decision.FAIL: "FAILED"}
@@ -242,7 +247,7 @@ class Evidence:
         }
 
     @classmethod
-    def of(cls, statement: Mapping[str, Any], file: Path) -> Evidence:
+    def of_statement(cls, statement: Mapping[str, Any], file: Path) -> Evidence:
         """Return the evidence in `statement`, read from `file`. Raises `InvalidRecord`."""
         try:
             ours = statement["predicate"]["llmops"]
@@ -254,37 +259,14 @@ class Evidence:
                 else from_plain(FileRef, ours["texts"], "texts"),
                 file=file,
             )
-            evidence = _as_recorded(evidence, statement)
             consistent = CANDIDATE in evidence.measurement.sides and (
-                _for_anyone(evidence.statement()) == _for_anyone(statement)
+                _for_anyone(evidence.plain()) == _for_anyone(statement)
             )
         except (KeyError, TypeError) as error:
             raise InvalidRecord(f"not evidence: {error}") from error
         if not consistent:
             raise InvalidRecord("the statement contradicts the measurement inside it")
-        return evidence
-
-
-def version_from(record: Mapping[str, Any]) -> Version:
-    """Return the version in a record without its digest. Raises `InvalidRecord`."""
-    return _as_recorded(from_plain(Version, record), record)
-
-
-def event_from(record: Mapping[str, Any]) -> Event:
-    """Return the event in a record without its digest. Raises `InvalidRecord`."""
-    return _as_recorded(from_plain(Event, record), record)
-
-
-def _as_recorded(value: T, record: Mapping[str, Json]) -> T:
-    """Return `value` with the digest of what it was read from; `replace` computes a new digest."""
-    object.__setattr__(value, "recorded", record)
-    return value
-
-
-def _plain(value: Version | Event) -> Mapping[str, Json]:
-    plain = to_plain(value)
-    assert isinstance(plain, dict)
-    return plain
+        return evidence.as_recorded(statement)
 
 
 def _for_anyone(statement: Mapping[str, Any]) -> dict[str, Any]:
@@ -295,9 +277,6 @@ def _for_anyone(statement: Mapping[str, Any]) -> dict[str, Any]:
 
 def _in_toto(full: str) -> dict[str, Json]:
     return {"sha256": full.removeprefix("sha256:")}
-
-
-CALIBRATION_SCHEMA = "llmops/calibration/v2"
 
 
 class CalibrationStatus(Enum):
@@ -392,9 +371,10 @@ class Canaries:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Calibration:
+class Calibration(RegistryRecord):
     """The result of one calibration."""
 
+    SCHEMA = "llmops/calibration/v2"
     evalset: str
     label: str
     scorer: str
@@ -431,36 +411,22 @@ class Calibration:
 
     def is_at_least(self, required: str | None) -> bool:
         """Whether its status is `required` (`gate`, `advisory`; None: anything) or better."""
-        best_first = [status.value.casefold() for status in CalibrationStatus]
-        rank = best_first.index(self.status.value.casefold())
-        return required is None or rank <= best_first.index(required)
+        best_first = [status.value for status in CalibrationStatus]
+        rank = best_first.index(self.status.value)
+        return required is None or rank <= best_first.index(required.upper())
 
     @property
     def instrument(self) -> str:
         """Return what names the calibrated scorer."""
-        return _instrument(self.scorer, self.minimum, self.maximum, negate=self.negate)
-
-    @property
-    def digest(self) -> str:
-        return digest(CALIBRATION_SCHEMA, self.plain())
-
-    def plain(self) -> dict[str, Json]:
-        """Return its plain form."""
-        plain = to_plain(self)
-        assert isinstance(plain, dict)
-        return plain
+        return instrument_of(self)
 
 
-def instrument_of(metric: Metric) -> str:
-    """Return the name of the scorer of `metric` and of how its values are read."""
-    return _instrument(metric.scorer, metric.minimum, metric.maximum, negate=metric.negate)
-
-
-def _instrument(scorer: str, minimum: float | None, maximum: float | None, *, negate: bool) -> str:
+def instrument_of(read: Metric | Calibration) -> str:
+    """Return what names a scorer and how its values are read: what a calibration is about."""
     named: dict[str, Json] = {
-        "scorer": scorer,
-        "minimum": minimum,
-        "maximum": maximum,
-        "negate": negate,
+        "scorer": read.scorer,
+        "minimum": read.minimum,
+        "maximum": read.maximum,
+        "negate": read.negate,
     }
     return digest("llmops/instrument/v1", named)

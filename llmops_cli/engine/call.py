@@ -13,7 +13,6 @@ from collections import defaultdict
 from collections.abc import Awaitable, Callable, Iterable
 from contextlib import AbstractAsyncContextManager
 from dataclasses import replace
-from types import TracebackType
 from typing import Self, TypeAlias, TypeVar
 
 import anyio
@@ -86,17 +85,12 @@ class Engine:
         await self._tasks.__aenter__()
         return self
 
-    async def __aexit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    async def __aexit__(self, kind: type[BaseException] | None, *_error: object) -> None:
         self.left = self._account.left()
         self._closing.set()
         if kind is not None:
             self._tasks.cancel_scope.cancel()  # ends what is still opening; the rest is shielded
-        # The tasks did not cause `error`: it leaves as it is, not in their group.
+        # The tasks did not cause the error: it leaves as it is, not in their group.
         await self._tasks.__aexit__(None, None, None)
 
     async def ask(self, model: Model, request: Request) -> Outcome:

@@ -58,10 +58,9 @@ def load_json(text: str) -> Any:
 
 
 def _deeper(value: Any, levels: int) -> bool:
-    if not isinstance(value, (list, dict)):
-        return False
     items = value.values() if isinstance(value, dict) else value
-    return levels == 0 or any(_deeper(item, levels - 1) for item in items)
+    is_nested = isinstance(value, (list, dict))
+    return is_nested and (levels == 0 or any(_deeper(item, levels - 1) for item in items))
 
 
 def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
@@ -162,18 +161,15 @@ def load_yaml(
         if "nesting" in (error.problem or ""):  # PyYAML has a limit of its own since 6.0.4
             raise _invalid(path, line, TOO_DEEP) from None
         message = " ".join(filter(None, (error.context, error.problem)))
-        hint = "YAML indents by spaces, never by tabs" if _at_tab(text, mark) else None
+        lines = text.split("\n")[mark.line :] if mark else []
+        at_tab = bool(lines) and lines[0].startswith("\t")
+        hint = "YAML indents by spaces, never by tabs" if at_tab else None
         raise _invalid(path, line, f"not YAML: {message}", hint) from None
     except yaml.YAMLError as error:
         raise _invalid(path, None, f"not YAML: {error}") from None
     if values.problems:
         raise InvalidFiles(values.problems)
     return Document(path, data, values.lines, values.text_lines)
-
-
-def _at_tab(text: str, mark: yaml.Mark | None) -> bool:
-    lines = text.split("\n")
-    return mark is not None and mark.line < len(lines) and lines[mark.line].startswith("\t")
 
 
 def _line(event: yaml.Event) -> int:
@@ -226,9 +222,13 @@ class YamlReader:
             return event.value if quoted else self.scalar(event)
         if len(place) >= MAX_DEPTH:
             raise self.refused(event, TOO_DEEP)
-        if isinstance(event, yaml.SequenceStartEvent):
-            return self._sequence(place)
-        return self.mapping(place)
+        if isinstance(event, yaml.MappingStartEvent):
+            return self.mapping(place)
+        items: list[Json] = []
+        while not isinstance(item := next(self._events), yaml.SequenceEndEvent):
+            assert isinstance(item, yaml.NodeEvent)
+            items.append(self.value(item, (*place, len(items))))
+        return items
 
     def alias(self, event: yaml.AliasEvent) -> Json:
         """Return the value of an alias. In a project's files, aliases are not allowed."""
@@ -241,13 +241,6 @@ class YamlReader:
             self.wrong(event, f"the anchor '&{event.anchor}'", "write the value out")
         if event.tag is not None:
             self.wrong(event, f"the tag '{event.tag}'", "plain data only; quote text")
-
-    def _sequence(self, place: Place) -> list[Json]:
-        items: list[Json] = []
-        while not isinstance(event := next(self._events), yaml.SequenceEndEvent):
-            assert isinstance(event, yaml.NodeEvent)
-            items.append(self.value(event, (*place, len(items))))
-        return items
 
     def mapping(self, place: Place) -> dict[str, Json]:
         """Return the mapping whose start was read."""

@@ -74,7 +74,6 @@ def _both_spellings(schema: Schema) -> Schema:
 def _project(catalog: Catalog) -> Schema:
     schema = WrittenProject.model_json_schema()
     definitions = schema.setdefault("$defs", {})
-    models: list[Schema] = []
     for kind in catalog.providers.values():
         shape = _both_spellings(model_shape(kind).model_json_schema(ref_template=REFERENCES))
         definitions.update(shape.pop("$defs", {}))
@@ -82,7 +81,6 @@ def _project(catalog: Catalog) -> Schema:
         for name, option in kind.options.items():
             shape["properties"][name]["description"] = option.help
         definitions[f"model_{kind.name}"] = shape
-        models.append({"$ref": f"#/$defs/model_{kind.name}"})
     schema["properties"]["models"] = {
         "type": "object",
         "description": "Models by the name that prompts ask for",
@@ -90,7 +88,7 @@ def _project(catalog: Catalog) -> Schema:
             "type": "object",
             "required": ["provider"],
             "properties": {"provider": {"enum": list(catalog.providers)}},
-            "oneOf": models,
+            "oneOf": [{"$ref": f"#/$defs/model_{name}"} for name in catalog.providers],
         },
     }
     _with_rules(schema)
@@ -106,10 +104,10 @@ def _with_scorers(name: str, schema: Schema, catalog: Catalog) -> Schema:
         if not any(option.required for option in kind.options.values())
     ]
     definitions["scorer"] = _named(bare, {**kinds, "not": {"$ref": "#/$defs/scorer"}})
-    for shape in (schema, definitions.get("WrittenCase", {})):
-        if "scorers" in shape.get("properties", {}):
-            shape["properties"]["scorers"]["items"] = {"$ref": "#/$defs/scorer"}
-    _with_rules(schema)
+    for shape in (schema, *filter(None, [definitions.get("WrittenCase")])):
+        shape["properties"]["scorers"]["items"] = {"$ref": "#/$defs/scorer"}
+    if "Gate" in definitions:
+        _with_rules(schema)
     return _finished(name, schema)
 
 
@@ -150,20 +148,18 @@ def _option(option: Option, definitions: Schema) -> Schema:
 def _with_rules(schema: Schema) -> None:
     """Add the spellings of a rule, wherever a gate can be written."""
     definitions = schema["$defs"]
-    if "Gate" not in definitions:
-        return
     rules: Schema = {}
+    bare: list[str] = []
     for name, shape in RULE_OPTIONS.items():
         options = shape.model_json_schema(ref_template=REFERENCES)
         definitions.update(options.pop("$defs", {}))
         options.pop("description", None)
         value: Mapping[str, Any] = options.get("properties", {}).get(bare_option(name) or "", {})
         rules[name] = {"anyOf": [options, value]} if value else options
-    bare = [name for name, shape in RULE_OPTIONS.items() if not _required(shape)]
+        if not options.get("required"):
+            bare.append(name)
     definitions["rule"] = _named(bare, rules)
-    for form in definitions["Gate"]["properties"]["rules"].get("anyOf", ()):
-        if form.get("type") == "array":
-            form["items"] = {"$ref": "#/$defs/rule"}
+    definitions["Gate"]["properties"]["rules"]["anyOf"][0]["items"] = {"$ref": "#/$defs/rule"}
 
 
 def _named(bare: list[str], options: Schema) -> Schema:
@@ -176,7 +172,3 @@ def _named(bare: list[str], options: Schema) -> Schema:
         "properties": options,
     }
     return {"anyOf": [{"type": "string", "enum": bare}, mapping]}
-
-
-def _required(shape: Any) -> bool:
-    return any(field.is_required() for field in shape.model_fields.values())

@@ -15,7 +15,7 @@ import csv
 import io
 import json
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Annotated, Any, TypeAlias
@@ -236,26 +236,19 @@ class _Reader:
             return None
         scores = {name.casefold(): score for name, score in self.classes.items()}
         text = text.removesuffix(".0")
-        if text in scores:
-            self._check_alike(where, is_verdict=False)
-            return scores[text]
-        if text in VERDICTS and not (self.classes and text in {"0", "1"}):
-            self._check_alike(where, is_verdict=True)
-            return VERDICTS[text]
-        known = [*self.classes, "pass", "fail"]
-        message = f"'{written.label}' is no label"
-        self._problems.add(where("label"), message, suggestion(text, known))
-        return None
-
-    def _check_alike(self, where: Where, *, is_verdict: bool) -> None:
-        """Check that one file holds one kind of label: verdicts, or grades and classes."""
+        is_verdict = text not in scores
+        if is_verdict and (text not in VERDICTS or (scores and text in {"0", "1"})):
+            hint = suggestion(text, [*self.classes, "pass", "fail"])
+            self._problems.add(where("label"), f"'{written.label}' is no label", hint)
+            return None
+        # One file holds one kind of label: verdicts, or grades and classes.
         self._first = self._first or (is_verdict, where("label"))
         if self._first[0] is not is_verdict:
-            kinds = ("a grade or class", "a verdict")
-            message = (
-                f"{kinds[is_verdict]} among labels of which the first is {kinds[not is_verdict]}"
-            )
+            kinds = {True: "a verdict", False: "a grade or class"}
+            kind, first = kinds[is_verdict], kinds[not is_verdict]
+            message = f"{kind} among labels of which the first is {first}"
             self._problems.add(where("label"), message, f"the first is at {self._first[1]}")
+        return VERDICTS[text] if is_verdict else scores[text]
 
 
 def classes_of(spec: ScorerSpec) -> Mapping[str, float]:
@@ -269,7 +262,7 @@ def classes_of(spec: ScorerSpec) -> Mapping[str, float]:
     return {}
 
 
-def draft(answers: Iterable[UnlabeledAnswer], *, table: bool) -> str:
+def draft(answers: Sequence[UnlabeledAnswer], *, table: bool) -> str:
     """Return a file of labels to be filled in: CSV if `table`, else JSONL."""
     rows = [
         {
@@ -286,17 +279,15 @@ def draft(answers: Iterable[UnlabeledAnswer], *, table: bool) -> str:
     ]
     if not table:
         return "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows)
-    for row in rows:
-        inputs = row.pop("inputs")
-        assert isinstance(inputs, dict)
-        row.update({f"inputs.{name}": value for name, value in inputs.items()})
-    inputs_first = dict.fromkeys(name for row in rows for name in row if name.startswith("inputs."))
-    header = ["id", "case", "side", *inputs_first, "expected", "contexts", "output", "label"]
+    inputs: dict[str, None] = {}
+    for row, answer in zip(rows, answers, strict=True):
+        row |= {f"inputs.{name}": value for name, value in answer.case.inputs.items()}
+        inputs |= dict.fromkeys(f"inputs.{name}" for name in answer.case.inputs)
+    header = ["id", "case", "side", *inputs, "expected", "contexts", "output", "label"]
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n", quoting=csv.QUOTE_ALL)
     writer.writerow(header)
-    for row in rows:
-        writer.writerow([_quoted(row.get(name)) for name in header])
+    writer.writerows([_quoted(row.get(name)) for name in header] for row in rows)
     return text.getvalue()
 
 
@@ -332,13 +323,12 @@ def _quoted(value: Json) -> str:
 def _unquoted(written: WrittenLabel) -> WrittenLabel:
     """Return a row of CSV without the apostrophes that `_quoted` set."""
     names = ("id", "case", "side", "output", "expected")
-    texts = {name: getattr(written, name) for name in names}
-    inputs = {name: bare(value) for name, value in written.inputs.items()}
-    bared = {name: bare(value) for name, value in texts.items()}
-    return written.model_copy(update={"inputs": inputs, **bared})
+    texts = {name: _bare(getattr(written, name)) for name in names}
+    inputs = {name: _bare(value) for name, value in written.inputs.items()}
+    return written.model_copy(update={"inputs": inputs, **texts})
 
 
-def bare(value: Any) -> Any:
+def _bare(value: Any) -> Any:
     """Return what a spreadsheet was shown as it was meant; anything but text as it is."""
     is_quoted = isinstance(value, str) and value.startswith("'") and FORMULA.match(value)
     return value[1:] if is_quoted else value

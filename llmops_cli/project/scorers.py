@@ -30,6 +30,7 @@ from llmops_cli.project.templates import (
     PLAIN,
     BadTemplate,
     is_template,
+    is_templated,
     single_name,
     strings,
 )
@@ -43,24 +44,16 @@ class _Entry:
     """One line under `scorers:` with its form taken apart."""
 
     kind: ScorerKind
-    options: dict[str, Any]
+    own: dict[str, Any]
+    """The options of the scorer itself, defaults included."""
+    common: dict[str, Any]
+    """The options that every scorer takes."""
     negate: bool
     where: Location
+    problems: Problems
 
-    def common(self, name: str, default: Any = None) -> Any:
-        """Return an option that every scorer takes."""
-        return default if name in self.kind.options else self.options.get(name, default)
-
-    @property
-    def own(self) -> dict[str, Any]:
-        """Return the options of the scorer itself, defaults included."""
-        kinds = self.kind.options
-        defaults = {name: kinds[name].default for name in kinds if kinds[name].default is not None}
-        return defaults | {
-            name: value
-            for name, value in self.options.items()
-            if name in kinds or name not in COMMON
-        }
+    def wrong(self, message: str, hint: str | None = None) -> None:
+        self.problems.add(self.where, message, hint)
 
 
 class ScorerReader:
@@ -92,8 +85,9 @@ class ScorerReader:
         for entry in parsed:
             if of_a_case and entry.kind.paired:
                 message = f"'{entry.kind.name}' compares both versions' answers"
-                self._problems.add(entry.where, message, "give it to the evalset, not to a case")
-        self._reserve(parsed, labels)
+                entry.wrong(message, "give it to the evalset, not to a case")
+        for entry in parsed:  # the labels that people chose first: made-up ones give way to them
+            _reserve(entry, labels)
         specs = (self._spec(entry, inputs, labels) for entry in parsed)
         return tuple(spec for spec in specs if spec is not None)
 
@@ -121,7 +115,7 @@ class ScorerReader:
         if control_character(case.expected) is not None:
             return  # a problem of the case, whoever scores it
         has_value = any(name in spec.options for name in (kind.expects, *kind.instead))
-        if not has_value and not any(map(is_template, strings(dict(spec.options)))):
+        if not has_value and not is_templated(dict(spec.options)):
             yield from self.wrong_options(spec, {**spec.options, kind.expects: case.expected})
 
     def _entry(self, written: Any, where: Location) -> _Entry | None:
@@ -132,41 +126,29 @@ class ScorerReader:
         value: Any = {}
         if isinstance(written, Mapping) and len(written) == 1:
             ((name, value),) = written.items()
+        kind = self._kinds.get(name) if isinstance(name, str) else None
+        hint: str | None
         if not isinstance(name, str):
+            message = "not a scorer"
             hint = "write `name`, `name: value` or `name: {options}`, one scorer per '-'"
-            self._problems.add(where, "not a scorer", hint)
-            return None
-        kind = self._kinds.get(name)
-        if kind is None:
+        elif kind is None:
+            message = f"unknown scorer '{name}'"
             hint = suggestion(name, sorted(self._kinds)) or "there are no scorers"
-            self._problems.add(where, f"unknown scorer '{name}'", hint)
-            return None
-        if isinstance(value, Mapping):
-            return _Entry(kind, dict(value), negate, where)
-        if value is None:
+        elif value is None:
+            message = f"'{name}:' has no value"
             hint = f"write `{name}` alone, or its options as a mapping"
-            self._problems.add(where, f"'{name}:' has no value", hint)
-            return None
-        if kind.shorthand is None:
-            known = ", ".join(kind.options) or "none"
-            self._problems.add(where, f"'{name}' takes no bare value", f"its options: {known}")
-            return None
-        return _Entry(kind, {kind.shorthand: value}, negate, where)
-
-    def _reserve(self, entries: Sequence[_Entry], labels: set[str]) -> None:
-        """Add the labels that people chose first, so that made-up ones give way to them."""
-        for entry in entries:
-            label = entry.common("name")
-            if label is None:
-                continue
-            if not isinstance(label, str) or not label.strip() or label == "pass":
-                why = "'pass' is all gating scorers together" if label == "pass" else "text"
-                self._problems.add(entry.where, f"'name' cannot be {label!r}", why)
-            elif label in labels:
-                message = f"two scorers are named '{label}'"
-                self._problems.add(entry.where, message, "each name is a metric of its own")
-            else:
-                labels.add(label)
+        elif not isinstance(value, Mapping) and kind.shorthand is None:
+            message = f"'{name}' takes no bare value"
+            hint = f"its options: {', '.join(kind.options) or 'none'}"
+        else:
+            options = value if isinstance(value, Mapping) else {str(kind.shorthand): value}
+            common = {key: options[key] for key in COMMON if key in options.keys() - kind.options}
+            own = {key: option.default for key, option in kind.options.items()}
+            own = {key: default for key, default in own.items() if default is not None}
+            own |= {key: option for key, option in options.items() if key not in common}
+            return _Entry(kind, own, common, negate, where, self._problems)
+        self._problems.add(where, message, hint)
+        return None
 
     def _spec(self, entry: _Entry, inputs: AbstractSet[str], labels: set[str]) -> ScorerSpec | None:
         before = len(self._problems)
@@ -176,12 +158,12 @@ class ScorerReader:
             try:
                 self._context.judge_of(kind, entry.own)
             except Refused as error:
-                self._problems.add(entry.where, f"'{kind.name}': {error.message}", error.hint)
-        minimum, maximum = self._thresholds(entry)
-        advisory = entry.common("advisory", default=False)
+                entry.wrong(f"'{kind.name}': {error.message}", error.hint)
+        minimum, maximum = _thresholds(entry)
+        advisory = entry.common.get("advisory", False)
         if not isinstance(advisory, bool):
-            self._problems.add(entry.where, f"'{kind.name}.advisory' must be true or false")
-        label = entry.common("name") or _free(kind.name, labels, negate=entry.negate)
+            entry.wrong(f"'{kind.name}.advisory' must be true or false")
+        label = entry.common.get("name") or _free(kind.name, labels, negate=entry.negate)
         if len(self._problems) > before:
             return None
         spec = ScorerSpec(
@@ -194,74 +176,50 @@ class ScorerReader:
             advisory=advisory,
             where=entry.where,
         )
-        self._check_spec(spec, kind, entry.where)
-        return spec if len(self._problems) == before else None
-
-    def _check_spec(self, spec: ScorerSpec, kind: ScorerKind, where: Location) -> None:
         lacking, hint = kind.lacks(spec), "give `min` or `max`"
-        if lacking is None and not spec.advisory and (always := _always(spec, kind)) is not None:
+        if lacking is None and not advisory and (always := _always(spec, kind)) is not None:
             lacking = f"'{kind.name}' gates but can never {always}"
             hint += f": its values are {'from 0 to 1' if _top(kind) == 1 else '0 or more'}"
         if lacking is not None:
-            self._problems.add(where, lacking, hint)
-        templated = any(
-            kind.options[name].template and any(map(is_template, strings(value)))
-            for name, value in spec.options.items()
-        )
-        if not templated:
-            for why in self.wrong_options(spec, spec.options):
-                self._problems.add(where, f"'{kind.name}': {why}")
-
-    def _thresholds(self, entry: _Entry) -> tuple[float | None, float | None]:
-        """Return `min` and `max` as written; where there is neither, as the scorer's kind says."""
-        limits: dict[str, float | None] = {"min": None, "max": None}
-        for name in limits:
-            value = entry.common(name)
-            if isinstance(value, (int, float)) and not isinstance(value, bool):
-                limits[name] = float(value)
-            elif value is not None:
-                self._problems.add(entry.where, f"'{entry.kind.name}.{name}' must be a number")
-        low, high = limits["min"], limits["max"]
-        if low is not None and high is not None and low > high:
-            self._problems.add(entry.where, f"min {low:g} is above max {high:g}: nothing passes")
-        if low is None and high is None:
-            return entry.kind.minimum, entry.kind.maximum
-        return low, high
+            entry.wrong(lacking, hint)
+        if not any(
+            kind.options[key].template and is_templated(entry.own[key]) for key in entry.own
+        ):
+            for why in self.wrong_options(spec, entry.own):
+                entry.wrong(f"'{kind.name}': {why}")
+        return spec if len(self._problems) == before else None
 
     def _check_options(self, entry: _Entry, inputs: AbstractSet[str]) -> None:
         kind, options = entry.kind, entry.own
         for name in (name for name in options if name not in kind.options):
-            message = f"'{kind.name}' has no option '{name}'"
-            self._problems.add(entry.where, message, nearest(name, [*kind.options, *COMMON]))
+            hint = nearest(name, [*kind.options, *COMMON])
+            entry.wrong(f"'{kind.name}' has no option '{name}'", hint)
         for name, option in kind.options.items():
             if name in options:
-                self._check_option(entry, name, options[name], inputs)
+                self._check_option(entry, name, options[name], {*inputs, *FACTS})
             elif option.required:
-                self._problems.add(entry.where, f"'{kind.name}' needs '{name}'", option.help)
+                entry.wrong(f"'{kind.name}' needs '{name}'", option.help)
 
-    def _check_option(self, entry: _Entry, name: str, value: Any, inputs: AbstractSet[str]) -> None:
+    def _check_option(self, entry: _Entry, name: str, value: Any, known: set[str]) -> None:
         kind, option = entry.kind, entry.kind.options[name]
         label = f"'{kind.name}.{name}'"
         if (control := control_character(value)) is not None:
-            self._problems.add(entry.where, f"{label} {control[0]}", control[1])
-        elif option.template and any(map(is_template, strings(value))):
-            self._check_template(label, entry.where, value, {*inputs, *FACTS})
+            entry.wrong(f"{label} {control[0]}", control[1])
+        elif option.template and is_templated(value):
+            for text in filter(is_template, strings(value)):
+                try:
+                    names, _ = PLAIN.examine(text)
+                except BadTemplate as error:
+                    entry.wrong(f"{label}: {error.message}", error.hint)
+                    continue
+                for unknown in sorted(names.keys() - known):
+                    message = f"{label} uses '{unknown}', which no case has"
+                    entry.wrong(message, suggestion(unknown, sorted(known)))
         elif (why := self._mismatch(kind, name, value)) is not None:
-            self._problems.add(entry.where, f"{label} {why}", option.help)
+            entry.wrong(f"{label} {why}", option.help)
         elif name in kind.files and isinstance(value, (str, list)):
             for path in (value,) if isinstance(value, str) else value:
                 self._check_file(entry, path, is_code=kind.code and name == kind.shorthand)
-
-    def _check_template(self, label: str, where: Location, value: Any, known: set[str]) -> None:
-        for text in filter(is_template, strings(value)):
-            try:
-                used, _ = PLAIN.examine(text)
-            except BadTemplate as error:
-                self._problems.add(where, f"{label}: {error.message}", error.hint)
-                continue
-            for unknown in sorted(set(used) - known):
-                message = f"{label} uses '{unknown}', which no case has"
-                self._problems.add(where, message, suggestion(unknown, sorted(known)))
 
     def _mismatch(self, kind: ScorerKind, name: str, value: Any) -> str | None:
         key = (kind.name, name)
@@ -274,14 +232,12 @@ class ScorerReader:
             return type_mismatch(error, value)
         return None
 
-    def _check_file(self, entry: _Entry, written: str, *, is_code: bool) -> None:
+    def _check_file(self, entry: _Entry, path: str, *, is_code: bool) -> None:
         """Check that the file is in the project; code is `path/to/file.py:function`."""
-        path = written
         if is_code:
-            stem, ending, function = written.partition(".py:")
+            stem, ending, function = path.partition(".py:")
             if not ending or not function.isidentifier():
-                hint = "write path/to/file.py:function"
-                self._problems.add(entry.where, f"{written!r} names no function", hint)
+                entry.wrong(f"{path!r} names no function", "write path/to/file.py:function")
                 return
             path = f"{stem}.py"
         if path not in self._files:
@@ -291,7 +247,37 @@ class ScorerReader:
             except Unreadable as error:
                 self._files[path] = str(error)
         if (why := self._files[path]) is not None:
-            self._problems.add(entry.where, f"'{entry.kind.name}': {why}")
+            entry.wrong(f"'{entry.kind.name}': {why}")
+
+
+def _reserve(entry: _Entry, labels: set[str]) -> None:
+    label = entry.common.get("name")
+    if label is None:
+        return
+    if not isinstance(label, str) or not label.strip() or label == "pass":
+        why = "'pass' is all gating scorers together" if label == "pass" else "text"
+        entry.wrong(f"'name' cannot be {label!r}", why)
+    elif label in labels:
+        entry.wrong(f"two scorers are named '{label}'", "each name is a metric of its own")
+    else:
+        labels.add(label)
+
+
+def _thresholds(entry: _Entry) -> tuple[float | None, float | None]:
+    """Return `min` and `max` as written; where there is neither, as the scorer's kind says."""
+    limits: dict[str, float | None] = {"min": None, "max": None}
+    for name in limits:
+        value = entry.common.get(name)
+        if isinstance(value, (int, float)) and not isinstance(value, bool):
+            limits[name] = float(value)
+        elif value is not None:
+            entry.wrong(f"'{entry.kind.name}.{name}' must be a number")
+    low, high = limits.values()
+    if low is None and high is None:
+        return entry.kind.minimum, entry.kind.maximum
+    if low is not None and high is not None and low > high:
+        entry.wrong(f"min {low:g} is above max {high:g}: nothing passes")
+    return low, high
 
 
 def structured_fields(

@@ -366,7 +366,7 @@ class Templates:
         self._turns = list(prompt.messages)
         self._changing: list[tuple[int, Render]] = []
         for position, message in enumerate(prompt.messages):
-            if _changes(message.content):
+            if is_templated(message.content):
                 with _located(self._where, f"message {position + 1}"):
                     render = _compiled(self._sandbox, message.content, native=False)
                 self._changing.append((position, render))
@@ -451,7 +451,7 @@ class Options:
         self.changing: dict[str, Render] = {
             name: _compiled(PLAIN, value, native=True)
             for name, value in spec.options.items()
-            if (name not in options or options[name].template) and _changes(value)
+            if (name not in options or options[name].template) and is_templated(value)
         }
         """The options that differ from case to case."""
 
@@ -487,6 +487,11 @@ def strings(value: Any) -> list[str]:
     return [text for item in value for text in strings(item)]
 
 
+def is_templated(value: Any) -> bool:
+    """Tell whether any text in a plain value is to be rendered."""
+    return any(map(is_template, strings(value)))
+
+
 @contextmanager
 def _located(where: Location, what: str | None, values: Values | None = None) -> Iterator[None]:
     """Raise `InvalidFiles` for a template that cannot be rendered, with the nearest known name."""
@@ -497,10 +502,6 @@ def _located(where: Location, what: str | None, values: Values | None = None) ->
         hint = suggestion(unknown[1], sorted(values)) if unknown and values else error.hint
         message = f"{what}: {error.message}" if what else error.message
         raise InvalidFiles([Problem(where=where, message=message, hint=hint)]) from error
-
-
-def _changes(value: Any) -> bool:
-    return any(map(is_template, strings(value)))
 
 
 def _compiled(sandbox: Sandbox, value: Any, *, native: bool, null: bool = False) -> Render:

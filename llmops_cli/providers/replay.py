@@ -18,7 +18,6 @@ import sqlite3
 from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping
 from contextlib import asynccontextmanager
 from pathlib import Path
-from types import TracebackType
 from typing import BinaryIO, NamedTuple, Self, TypeAlias
 
 from llmops_cli.core.digest import Json, NotCanonical, digest
@@ -66,8 +65,13 @@ class Recorded:
         self, model: Model, root: Path, enter: Callable[[Completion], Completion] | None = None
     ) -> None:
         self._enter = enter
-        self._layout = Layout.of(model)
-        self._file = _open(root, self._layout.file)
+        self._by = _option(model, "by", "case")
+        if self._by not in {"case", "request"}:
+            raise Refused(f"model {model.name!r}: by is {self._by!r}, not 'case' or 'request'")
+        self._id = _option(model, "id", "id" if self._by == "case" else "messages")
+        self._field = _option(model, "field", "text")
+        self._path = _option(model, "file", None)
+        self._file = _open(root, self._path)
         self._index = sqlite3.connect("")
         try:
             self._index.executescript(_SCHEMA)
@@ -78,10 +82,11 @@ class Recorded:
 
     def find(self, case: str, request: Request) -> Record | None:
         """Return the record that answers `case`; None if none does."""
-        row = self._index.execute(
-            "SELECT rowid, identity FROM record WHERE key = ?",
-            (case if self._layout.by == "case" else messages_key(request),),
-        ).fetchone()
+        key = case
+        if self._by == "request":
+            key = _digest([message.plain() for message in request.messages], "messages")
+        query = "SELECT rowid, identity FROM record WHERE key = ?"
+        row = self._index.execute(query, (key,)).fetchone()
         return None if row is None else Record(*row)
 
     def identity(self, case: str, request: Request) -> str | None:
@@ -104,7 +109,7 @@ class Recorded:
         completion = None if answer is None else self._enter(completion_of(answer))
         if completion is None or completion.digest != Brief(*_DECODE(brief)).digest:
             raise Refused(
-                f"{self._layout.file} changed while it was being read",
+                f"{self._path} changed while it was being read",
                 hint="run the same command again",
             )
         return completion
@@ -120,7 +125,7 @@ class Recorded:
         if row is None:
             return self._no_record("holds no answer for this case")
         answer = self._answer_at(row[0])
-        if answer is None or identity_of(answer) != request.identity:
+        if answer is None or _digest(answer, "record") != request.identity:
             return self._no_record("changed while it was being read")
         return completion_of(answer)
 
@@ -132,12 +137,7 @@ class Recorded:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_error: object) -> None:
         self.close()
 
     def _read_all(self) -> None:
@@ -159,7 +159,8 @@ class Recorded:
             query = "SELECT line FROM record WHERE key = ?"
             (first,) = self._index.execute(query, (last.key,)).fetchone()
             raise Refused(
-                f"{self._at(last.line)}: a second record for the {self._layout.by} of line {first}",
+                f"{Location(path=self._path, line=last.line)}: a second record for the {self._by} "
+                f"of line {first}",
                 hint="keep one record of each: which of two answers is meant cannot be known",
             ) from error
 
@@ -167,27 +168,33 @@ class Recorded:
         """Return the index's row of one line; None if the line has no answer."""
         try:
             record = parse_record(line)
-            key = self._layout.key(record)
-            answer = answer_in(record, self._layout.field)
+            key = self._key(record)
+            answer = answer_in(record, self._field)
             if answer is None:
                 return None
             brief = _ENCODE(self._enter(completion_of(answer)).brief) if self._enter else None
-            return _Row(key, number, start, identity_of(answer), brief)
+            return _Row(key, number, start, _digest(answer, "record"), brief)
         except Malformed as error:
-            raise Refused(f"{self._at(number)}: {error}") from error
+            raise Refused(f"{Location(path=self._path, line=number)}: {error}") from error
 
-    def _at(self, number: int) -> Location:
-        return Location(path=self._layout.file, line=number)
+    def _key(self, record: Json) -> str:
+        """Return what finds `record`. Raises `Malformed` if it has no such thing."""
+        value = at_path(record, self._id)
+        if self._by == "case" and isinstance(value, (str, int)):
+            return without_surrogates(str(value))
+        if self._by == "request" and isinstance(value, list):
+            return _digest(value, "messages")
+        raise Malformed(f"no {self._id} that finds this record")
 
     def _answer_at(self, start: int) -> Answer | None:
         self._file.seek(start)
         try:
-            return answer_in(parse_record(self._file.readline()), self._layout.field)
+            return answer_in(parse_record(self._file.readline()), self._field)
         except Malformed:
             return None
 
     def _no_record(self, why: str) -> Failure:
-        return Failure(kind=FailureKind.NO_RECORD, message=f"{self._layout.file} {why}")
+        return Failure(kind=FailureKind.NO_RECORD, message=f"{self._path} {why}")
 
 
 class _Row(NamedTuple):
@@ -198,39 +205,6 @@ class _Row(NamedTuple):
     start: int
     identity: str
     brief: str | None
-
-
-class Layout(NamedTuple):
-    """Where the records are, and where in each what is to be found, as the options say."""
-
-    file: str
-    """As written in llmops.yaml: relative to the project."""
-    field: str
-    by: str
-    """`case` or `request`."""
-    id: str
-
-    @classmethod
-    def of(cls, model: Model) -> Layout:
-        """Return the options of `model`. Raises `Refused` for one that is no text or not known."""
-        by = _option(model, "by", "case")
-        if by not in {"case", "request"}:
-            raise Refused(f"model {model.name!r}: by is {by!r}, not 'case' or 'request'")
-        return cls(
-            file=_option(model, "file", None),
-            field=_option(model, "field", "text"),
-            by=by,
-            id=_option(model, "id", "id" if by == "case" else "messages"),
-        )
-
-    def key(self, record: Json) -> str:
-        """Return what finds `record`. Raises `Malformed` if it has no such thing."""
-        value = at_path(record, self.id)
-        if self.by == "case" and isinstance(value, (str, int)):
-            return without_surrogates(str(value))
-        if self.by == "request" and isinstance(value, list):
-            return _digest(value, "messages")
-        raise Malformed(f"no {self.id} that finds this record")
 
 
 def parse_record(line: bytes) -> Mapping[str, Json]:
@@ -274,17 +248,8 @@ def answer_in(record: Mapping[str, Json], field: str) -> Answer | None:
     return answer
 
 
-def identity_of(answer: Answer) -> str:
-    """Return the digest of an answer's content. Raises `Malformed` for what has none."""
-    return _digest(answer, "record")
-
-
-def messages_key(request: Request) -> str:
-    """Return what finds a record by its rendered messages."""
-    return _digest([message.plain() for message in request.messages], "messages")
-
-
 def _digest(value: Json, what: str) -> str:
+    """Return the digest of an answer or of messages. Raises `Malformed` for what has none."""
     try:
         return digest(f"llmops/{what}/v1", value)
     except NotCanonical as error:

@@ -18,7 +18,7 @@ from typing import Protocol, TypeVar
 from llmops_cli.core.errors import Refused, Unmeasured
 from llmops_cli.core.records import Action, Event, Evidence, Version, VersionRef
 from llmops_cli.run.workspace import actor, now, run_url
-from llmops_cli.stores.git import Branch, open_branch
+from llmops_cli.stores.git import Checkout, require_git
 from llmops_cli.stores.registry import Registry, last_move
 
 ATTEMPTS = 40
@@ -99,7 +99,7 @@ class EventChain:
 
 def commit(root: Path, message: str) -> None:
     """Commit what is under `.llmops/`. Raises `Refused` or `Unmeasured`."""
-    open_branch(root, purpose="--commit").commit(message)
+    require_git(root, purpose="--commit").commit(message)
 
 
 def deliver(
@@ -119,19 +119,18 @@ def deliver(
     """
     if not (delivery.commit or delivery.push):
         return write_event()
-    branch = open_branch(root, purpose="--push" if delivery.push else "--commit")
+    checkout = require_git(root, purpose="--push" if delivery.push else "--commit")
     if reads_project:
-        _refuse_uncommitted(branch)
+        _refuse_uncommitted(checkout)
     if not delivery.push:
-        return _write_and_commit(branch, chain, write_event)
-    branch.require_remote()
+        return _write_and_commit(checkout, chain, write_event)
     events_seen = chain.events()
     for attempt in range(ATTEMPTS):
-        branch.catch_up()
+        checkout.catch_up()
         _refuse_moved(events_seen, chain)
-        head = branch.head()
-        result = _write_and_commit(branch, chain, write_event)
-        if result.event is None or _push(branch, chain, head, events_seen):
+        head = checkout.head()
+        result = _write_and_commit(checkout, chain, write_event)
+        if result.event is None or _push(checkout, chain, head, events_seen):
             return result
         time.sleep(random.uniform(0, PAUSE * min(attempt + 1, 5)))  # noqa: S311 - no secret
     raise Unmeasured(
@@ -140,32 +139,30 @@ def deliver(
     )
 
 
-def _write_and_commit(branch: Branch, chain: EventChain, write_event: Callable[[], R]) -> R:
+def _write_and_commit(checkout: Checkout, chain: EventChain, write_event: Callable[[], R]) -> R:
     """Return what `write_event` wrote, as a commit; remove the event where that fails."""
     events_before = chain.events()
     result = write_event()
     if result.event is None:
         return result
-    committed = False
     try:
-        branch.commit(event_message(result.event))
-        committed = True
-    finally:
-        if not committed:
-            _remove_new_events(chain, events_before)
+        checkout.commit(event_message(result.event))
+    except BaseException:
+        _remove_new_events(chain, events_before)
+        raise
     return result
 
 
 def _push(
-    branch: Branch, chain: EventChain, head: str | None, events_before: Sequence[Event]
+    checkout: Checkout, chain: EventChain, head: str | None, events_before: Sequence[Event]
 ) -> bool:
     """Return whether the branch was pushed; if not, remove the commit and the event."""
     pushed = False
     try:
-        pushed = branch.push()
+        pushed = checkout.push()
     finally:
-        if not pushed and branch.head() != head:
-            branch.undo(head)
+        if not pushed and checkout.head() != head:
+            checkout.undo(head)
             _remove_new_events(chain, events_before)
     return pushed
 
@@ -175,8 +172,8 @@ def _remove_new_events(chain: EventChain, events_before: Sequence[Event]) -> Non
         chain.registry.event_file(event).unlink(missing_ok=True)
 
 
-def _refuse_uncommitted(branch: Branch) -> None:
-    files = branch.uncommitted_inputs()
+def _refuse_uncommitted(checkout: Checkout) -> None:
+    files = checkout.uncommitted_inputs()
     if files:
         more = f" and {len(files) - 3} more" if len(files) > 3 else ""
         raise Refused(

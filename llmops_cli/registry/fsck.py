@@ -12,31 +12,26 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from functools import partial
 from itertools import pairwise
 from pathlib import Path
-from typing import TypeAlias, TypeVar
 
 from llmops_cli.core.errors import InvalidFiles, Refused
-from llmops_cli.core.policy import Decision, Environment, Verdict, policy_changes
+from llmops_cli.core.policy import Decision, Environment, policy_changes
 from llmops_cli.core.records import EvalsetFacts, Event
 from llmops_cli.core.result import BASELINE, OWN_BASELINE
 from llmops_cli.plugins.catalog import catalog
 from llmops_cli.project.project import PROJECT_FILE, Project, find_root, load_project
 from llmops_cli.project.schema import policy_of
 from llmops_cli.registry.gc import needed_evidence
-from llmops_cli.registry.problems import ProblemCollector, RegistryProblem, pass_check
 from llmops_cli.registry.recompute import BaselineRows, verdict_of
+from llmops_cli.registry.verify import ProblemCollector, RegistryProblem, pass_check
 from llmops_cli.run.workspace import AtRevision
 from llmops_cli.stores.calibrations import Calibrations
 from llmops_cli.stores.evidence import damage, has_rows
 from llmops_cli.stores.git import open_git
 from llmops_cli.stores.registry import FOLDER, Registry
-
-T = TypeVar("T")
-CheckEvent: TypeAlias = Callable[[Event], Iterable[RegistryProblem]]
 
 _DELETABLE = (".cases.jsonl", ".texts.jsonl.gz")
 _VERSION = re.compile(rf"{FOLDER}/versions/(?P<name>.+)@v(?P<number>[0-9]+)/(?P<file>.+)")
@@ -67,9 +62,8 @@ def fsck(start: Path, base: str | None) -> RegistryGrowth:
     Raises `Refused` if `base` cannot be read.
     """
     root = find_root(start)
-    registry = Registry(root)
     if base is None:
-        return RegistryCheck(registry, {}, base=None).run(_no_problems)
+        return _RegistryCheck(root, {}, base=None, project=None).run()
     checkout = open_git(root)
     if checkout is None:
         raise Refused(
@@ -78,51 +72,59 @@ def fsck(start: Path, base: str | None) -> RegistryGrowth:
         )
     revision = checkout.at(base)
     source = AtRevision(revision, base)
-    check_event: CheckEvent = _no_problems
-    warnings: tuple[RegistryProblem, ...] = ()
+    project, warnings = None, list[RegistryProblem]()
     if PROJECT_FILE in source.files("."):
         try:
             project = load_project(root, catalog(), source=source)
-            check_event = BasePolicy(registry=registry, project=project, base=base).problems
         except InvalidFiles as error:
             message = f"invalid at {base}, so its policy is not applied: {error.problems[0]}"
-            warnings = (RegistryProblem(where=PROJECT_FILE, message=message, warning=True),)
-    growth = RegistryCheck(registry, revision.blobs, base=base).run(check_event)
+            warnings.append(RegistryProblem(where=PROJECT_FILE, message=message, warning=True))
+    growth = _RegistryCheck(root, revision.blobs, base=base, project=project).run()
     return replace(growth, problems=(*growth.problems, *warnings))
 
 
-def _no_problems(_event: Event) -> Iterable[RegistryProblem]:
-    return ()
+class _RegistryCheck:
+    """One comparison of the registry in `root` with the revision `base`.
 
+    `blobs` is git's blob of each file at `base`, by path, and `project` the project as it was
+    there; None: its policy is not applied.
+    """
 
-class RegistryCheck:
-    """One comparison of a registry with `blobs`: git's blob of each file at `base`, by path."""
-
-    def __init__(self, registry: Registry, blobs: Mapping[str, str], *, base: str | None) -> None:
-        self._registry = registry
-        self._root = registry.folder.parent
+    def __init__(
+        self, root: Path, blobs: Mapping[str, str], *, base: str | None, project: Project | None
+    ) -> None:
+        self._root = root
+        self._registry = Registry(root)
         self._base = base
+        self._project = project
         self._blobs = {path: blobs[path] for path in blobs if path.startswith(_APPEND_ONLY)}
-        self._collector = ProblemCollector(self._root)
+        self._collector = ProblemCollector(root, Path(FOLDER))
+        self._read = self._collector.read
 
-    def run(self, check_event: CheckEvent) -> RegistryGrowth:
-        """Compare and read everything. `check_event` gets every event that is new."""
+    def run(self) -> RegistryGrowth:
+        """Compare and read everything."""
         here = set(self._files())
         added = here - set(self._blobs)
         for path, blob in sorted(self._blobs.items()):
             self._compare(path, blob)
         for path in sorted(added):
-            self._refuse_addition_to_version(path)
+            match = _VERSION.fullmatch(path)
+            if match and path.removesuffix(match["file"]) + "version.json" in self._blobs:
+                message = f"it was added to a version that {self._base} has already"
+                self._collector.add(path, message)
         self._read_versions()
-        self._read_evidence(sorted(filter(_is_statement, here)))
+        for path in sorted(filter(_is_statement, here)):
+            evidence = self._read(self._registry.evidence_at, self._root / path)
+            for error in damage(evidence) if evidence is not None else ():
+                self._collector.add_error(error)
         calibrations = Calibrations(self._root)
         for file in calibrations.files():  # these may be replaced, and must be valid
-            self._read(partial(calibrations.at, file))
+            self._read(calibrations.at, file)
         events = tuple(self._new_events(added))
         for event in events if self._base is not None else ():
             self._require_rows(event)
-            for problem in check_event(event):
-                self._collector.add(problem.where, problem.message, warning=problem.warning)
+            if self._project is not None:
+                self._apply_earlier_policy(event, self._project)
         return RegistryGrowth(
             base=self._base,
             versions=sum(path.endswith("/version.json") for path in added),
@@ -172,11 +174,6 @@ class RegistryCheck:
             )
         return f"its content is not what it was at {self._base}"
 
-    def _refuse_addition_to_version(self, path: str) -> None:
-        match = _VERSION.fullmatch(path)
-        if match and path.removesuffix(match["file"]) + "version.json" in self._blobs:
-            self._collector.add(path, f"it was added to a version that {self._base} has already")
-
     def _read_versions(self) -> None:
         for name in self._registry.names():
             numbers = self._registry.numbers(name)
@@ -185,30 +182,23 @@ class RegistryCheck:
                     path = f"{FOLDER}/versions/{name}@v{last + 1}/version.json"
                     self._collector.add(path, f"{name} has a v{following} and no v{last + 1}")
             for number in numbers:
-                self._read(partial(self._registry.version, name, number))
-
-    def _read_evidence(self, statements: Iterable[str]) -> None:
-        for path in statements:
-            evidence = self._read(partial(self._registry.evidence_at, self._root / path))
-            for error in damage(evidence) if evidence is not None else ():
-                self._collector.add_error(error)
+                self._read(self._registry.version, name, number)
 
     def _new_events(self, added: set[str]) -> Iterator[Event]:
         for environment in self._registry.environments():
             for name in self._registry.prompts_in(environment):
-                chain = self._read(partial(self._registry.history, environment, name))
-                for event in chain or ():
+                for event in self._read(self._registry.history, environment, name) or ():
                     file = self._registry.event_file(event)
                     if file.relative_to(self._root).as_posix() in added:
                         if event.to_version is not None:
-                            self._read(partial(self._registry.moved_to, event))
+                            self._read(self._registry.moved_to, event)
                         yield event
 
     def _require_rows(self, event: Event) -> None:
         """Check that a promotion brings the rows that decided it, while `gc` would keep them."""
-        needed = self._read(partial(needed_evidence, self._registry, event.prompt))
-        cited = {*event.evidence, *event.baseline_evidence} & (needed or frozenset())
-        for evidence in self._read(partial(self._registry.all_evidence, event.prompt)) or ():
+        needed = self._read(needed_evidence, self._registry, event.prompt) or frozenset()
+        cited = {*event.evidence, *event.baseline_evidence} & needed
+        for evidence in self._read(self._registry.all_evidence, event.prompt) or ():
             if evidence.digest in cited and not has_rows(evidence):
                 message = (
                     f"event {event.seq} in {event.environment} is based on it, and its rows are "
@@ -216,101 +206,71 @@ class RegistryCheck:
                 )
                 self._collector.add(evidence.file, message)
 
-    def _read(self, read: Callable[[], T]) -> T | None:
-        return self._collector.read(read, FOLDER)
+    def _apply_earlier_policy(self, event: Event, project: Project) -> None:
+        """Decide a promotion a second time, by the project as it was at the base.
 
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class BasePolicy:
-    """Decides promotions a second time, by the project as it was at the revision `base`.
-
-    Whoever changes the policy and promotes under it in one change gets a warning; where the
-    earlier policy would have refused the version, a problem. The policy must change first, in a
-    change of its own.
-    """
-
-    registry: Registry
-    project: Project
-    """As it was at `base`."""
-    base: str
-
-    def problems(self, event: Event) -> Iterator[RegistryProblem]:
-        """Yield what the earlier policy says against `event`. Raises `IntegrityBroken`."""
-        environments = {place.name: place for place in self.project.environments}
+        Whoever changes the policy and promotes under it in one change gets a warning; where the
+        earlier policy would have refused the version, a problem. The policy must change first, in
+        a change of its own. Raises `IntegrityBroken`.
+        """
+        environments = {environment.name: environment for environment in project.environments}
         environment = environments.get(event.environment)
         if event.action != "promote" or environment is None:  # None: a new one has no policy yet
             return
-        where = str(self.registry.event_file(event).relative_to(self.registry.folder.parent))
-        for message in self._bypassed(event, environment):
-            yield RegistryProblem(where=where, message=message)
-        yield from self._skipped_evalsets(event, where)
-        earlier = [self._earlier(facts, environment) for facts in event.judged_by]
+        file = self._registry.event_file(event)
+        if environment.accept == "pass" and event.accept_inconclusive:
+            self._collector.add(file, f"at {self._base}, {environment.name} accepts only PASS")
+        if environment.after is not None and event.came_from is None:
+            message = (
+                f"at {self._base}, {environment.name} comes after {environment.after}, and no "
+                "event of that is cited"
+            )
+            self._collector.add(file, message)
+        decided = {facts.evalset for facts in event.judged_by}
+        retired = {case for facts in event.judged_by for case in facts.retired}
+        for name in project.evalsets_of(event.prompt):
+            if name not in decided:
+                message = (
+                    f"at {self._base}, {name} gated {event.prompt}, and it was not used. Remove it "
+                    "first, in a change of its own"
+                )
+                self._collector.add(file, message, warning=name in retired)
+        earlier = [_facts_under(project, facts, environment) for facts in event.judged_by]
         changes = [
             f"{facts.evalset}: {change}"
             for facts, facts_then in zip(event.judged_by, earlier, strict=True)
             for change in policy_changes(facts_then.policy, facts.policy)
         ]
         if changes:
-            changed = f"the policy changed since {self.base} too ({'; '.join(changes)})"
+            changed = f"the policy changed since {self._base} too ({'; '.join(changes)})"
             message, admitted = self._second_verdict(event, earlier)
-            yield RegistryProblem(where=where, message=f"{changed}{message}", warning=admitted)
+            self._collector.add(file, f"{changed}{message}", warning=admitted)
 
-    def _bypassed(self, event: Event, environment: Environment) -> Iterator[str]:
-        if environment.accept == "pass" and event.accept_inconclusive:
-            yield f"at {self.base}, {environment.name} accepts only PASS"
-        if environment.after is not None and event.came_from is None:
-            yield (
-                f"at {self.base}, {environment.name} comes after {environment.after}, and no "
-                "event of that is cited"
-            )
-
-    def _skipped_evalsets(self, event: Event, where: str) -> Iterator[RegistryProblem]:
-        """Yield a problem for each evalset that gated the prompt then and did not decide now."""
-        decided = {facts.evalset for facts in event.judged_by}
-        retired = {case for facts in event.judged_by for case in facts.retired}
-        for name in self.project.evalsets_of(event.prompt):
-            if name not in decided:
-                message = (
-                    f"at {self.base}, {name} gated {event.prompt}, and it was not used. Remove it "
-                    "first, in a change of its own"
-                )
-                yield RegistryProblem(where=where, message=message, warning=name in retired)
-
-    def _second_verdict(self, event: Event, earlier: list[EvalsetFacts]) -> tuple[str, bool]:
+    def _second_verdict(self, event: Event, earlier: Sequence[EvalsetFacts]) -> tuple[str, bool]:
         """Return what the earlier policy decides in words, and whether it allows the promotion."""
-        verdict = self._verdict(event, earlier)
-        if verdict is None:
-            return ", and the rows to decide by the earlier one are not here", False
-        if verdict.decision in _admitted(event):
-            return f"; by the earlier one it is {verdict.decision.value} as well", True
-        advice = "Change the policy first, in a change of its own"
-        return (
-            f"; by the earlier one it is {verdict.decision.value}: {verdict.why}. {advice}",
-            False,
-        )
-
-    def _verdict(self, event: Event, earlier: list[EvalsetFacts]) -> Verdict | None:
-        all_evidence = self.registry.all_evidence(event.prompt)
+        all_evidence = self._registry.all_evidence(event.prompt)
         with_rows = {piece.digest: piece for piece in all_evidence if has_rows(piece)}
         cited = (*event.evidence, *event.baseline_evidence)
         known = [with_rows[digest] for digest in cited if digest in with_rows]
         if not known or len(known) < len(cited):
-            return None
+            return ", and the rows to decide by the earlier one are not here", False
         baseline = BaselineRows(known[-1], OWN_BASELINE if event.baseline_evidence else BASELINE)
-        against = None if event.from_version is None else baseline
-        return verdict_of(known[0], against, earlier)
+        verdict = verdict_of(known[0], baseline if event.from_version else None, earlier)
+        allowed = {Decision.PASS}
+        if event.accept_inconclusive or event.initial:
+            allowed.add(Decision.INCONCLUSIVE)
+        if verdict.decision in allowed:
+            return f"; by the earlier one it is {verdict.decision.value} as well", True
+        advice = "Change the policy first, in a change of its own"
+        words = f"; by the earlier one it is {verdict.decision.value}: {verdict.why}. {advice}"
+        return words, False
 
-    def _earlier(self, facts: EvalsetFacts, environment: Environment) -> EvalsetFacts:
-        header = self.project.evalsets.get(facts.evalset)
-        gate = header.gate if header else {}
-        return replace(facts, policy=policy_of(self.project.gate, gate, environment.gate))
 
-
-def _admitted(event: Event) -> frozenset[Decision]:
-    """Return the verdicts that let it in; an inconclusive one where somebody accepted that."""
-    if event.accept_inconclusive or event.initial:
-        return frozenset({Decision.PASS, Decision.INCONCLUSIVE})
-    return frozenset({Decision.PASS})
+def _facts_under(project: Project, facts: EvalsetFacts, environment: Environment) -> EvalsetFacts:
+    """Return `facts` with the policy that `project` has for the evalset."""
+    header = project.evalsets.get(facts.evalset)
+    gate = header.gate if header else {}
+    return replace(facts, policy=policy_of(project.gate, gate, environment.gate))
 
 
 def _is_statement(path: str) -> bool:

@@ -7,8 +7,7 @@ the verdict can be recomputed from it alone.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
-from collections.abc import Set as AbstractSet
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from pathlib import Path
@@ -24,13 +23,13 @@ from llmops_cli.gate.calibration import calibration_records
 from llmops_cli.registry.release import released_number
 from llmops_cli.report.build import build_report
 from llmops_cli.report.finished_run import Sink, write_reports
-from llmops_cli.run.comparison import PromptComparison, compare_prompts
+from llmops_cli.run.comparison import compare_prompts
 from llmops_cli.run.cost_plan import cost_plan
 from llmops_cli.run.evalset_run import CONFIRMING, EvalsetRun, Run
 from llmops_cli.run.prepare import prepare, refuse_unfit
 from llmops_cli.run.run_loop import run_evalsets
 from llmops_cli.run.selection import EvalOptions
-from llmops_cli.run.side import Side, chunks
+from llmops_cli.run.side import Side, TrialAt, chunks
 from llmops_cli.run.workspace import Workspace, open_workspace, reuse_runs
 from llmops_cli.stores.evidence import has_rows, read_texts
 
@@ -64,7 +63,7 @@ def measure(
         run = run_evalsets(workspace, evalset_runs, options, progress=progress)
         report = build_report(run)
         (verdict,) = run.verdicts.values()
-        lacking = [why for evalset_run in evalset_runs for why in _lacking(evalset_run)]
+        lacking = list(_lacking(evalset_runs))
         complete = not (run.interrupted or lacking or verdict.decision is Decision.INCOMPLETE)
         if not complete:
             code = report.exit_code if run.interrupted else ExitCode.INCOMPLETE
@@ -91,15 +90,16 @@ def _prepare(workspace: Workspace, options: EvalOptions) -> list[EvalsetRun]:
     return refuse_unfit(prepare(workspace, comparisons, options))
 
 
-def _lacking(evalset_run: EvalsetRun) -> Iterator[str]:
+def _lacking(evalset_runs: Iterable[EvalsetRun]) -> Iterator[str]:
     """Return notes about baseline trials of the version that weren't measured."""
-    own = evalset_run.own_baseline
-    if own is not None and (own.state.failures or own.state.unscored):
-        count = len(own.state.failures.keys() | own.state.unscored.keys())
-        yield (
-            f"{evalset_run.name}: {count} of {own.plan.planned} baseline trials of "
-            f"{own.spec.name} were not measured: without them nothing can be compared with it"
-        )
+    for evalset_run in evalset_runs:
+        own = evalset_run.own_baseline
+        if own is not None and (own.state.failures or own.state.unscored):
+            count = len(own.state.failures.keys() | own.state.unscored.keys())
+            yield (
+                f"{evalset_run.name}: {count} of {own.plan.planned} baseline trials of "
+                f"{own.spec.name} were not measured: without them nothing can be compared with it"
+            )
 
 
 def _write(workspace: Workspace, run: Run, now: datetime) -> Evidence:
@@ -134,15 +134,39 @@ def _write(workspace: Workspace, run: Run, now: datetime) -> Evidence:
     )
 
 
-def _sides(workspace: Workspace, evalset_runs: Sequence[EvalsetRun]) -> Mapping[str, SideFacts]:
+def _sides(workspace: Workspace, evalset_runs: Sequence[EvalsetRun]) -> dict[str, SideFacts]:
     """Return target, model and age of each side over all evalsets."""
-    sides: dict[str, list[Side]] = {}
+    by_role: dict[str, list[Side]] = {}
     for evalset_run in evalset_runs:
         for role, side in evalset_run.roles.items():
             if role != CONFIRMING:
-                sides.setdefault(role, []).append(side)
-    comparison = evalset_runs[0].comparison
-    return {role: _facts(workspace, comparison, same) for role, same in sides.items()}
+                by_role.setdefault(role, []).append(side)
+    facts = {}
+    for role, sides in by_role.items():
+        times, served = set[str](), set[str]()
+        for side, part in _parts(sides):
+            briefs = side.briefs(part).values()
+            times.update(brief.at for brief in briefs if brief.at)
+            served.update(brief.served_model for brief in briefs if brief.served_model)
+        spec = sides[0].spec
+        model = spec.target.model
+        facts[role] = SideFacts(
+            version=evalset_runs[0].comparison.version_of(spec.name),
+            target=spec.target.digest,
+            model=f"{model.provider}/{model.model}",
+            served_models=tuple(sorted(served)),
+            oldest=min(times, default=None),
+            newest=max(times, default=None),
+            deterministic=workspace.provider(model).deterministic,
+        )
+    return facts
+
+
+def _parts(sides: Iterable[Side]) -> Iterator[tuple[Side, list[TrialAt]]]:
+    """Yield the trials of each side, some at a time."""
+    for side in sides:
+        for part in chunks(side.plan.trials(range(len(side.plan.requests)))):
+            yield side, part
 
 
 def _judges(evalset_runs: Sequence[EvalsetRun]) -> Iterator[tuple[str, tuple[str, ...]]]:
@@ -154,53 +178,19 @@ def _judges(evalset_runs: Sequence[EvalsetRun]) -> Iterator[tuple[str, tuple[str
                 yield f"{evalset_run.name}:{metric.label}", tuple(sorted(served))
 
 
-def _facts(workspace: Workspace, comparison: PromptComparison, sides: Sequence[Side]) -> SideFacts:
-    times, served = set[str](), set[str]()
-    for side in sides:
-        for part in chunks(side.plan.trials(range(len(side.plan.requests)))):
-            briefs = side.briefs(part).values()
-            times.update(brief.at for brief in briefs if brief.at)
-            served.update(brief.served_model for brief in briefs if brief.served_model)
-    spec = sides[0].spec
-    model = spec.target.model
-    return SideFacts(
-        version=comparison.version_of(spec.name),
-        target=spec.target.digest,
-        model=f"{model.provider}/{model.model}",
-        served_models=tuple(sorted(served)),
-        oldest=min(times, default=None),
-        newest=max(times, default=None),
-        deterministic=workspace.provider(model).deterministic,
-    )
-
-
-def _completions(side: Side) -> Iterator[Completion]:
-    for part in chunks(side.plan.trials(range(len(side.plan.requests)))):
-        yield from side.completions(part).values()
-
-
 def _texts(workspace: Workspace, evalset_runs: Sequence[EvalsetRun]) -> Iterator[Completion]:
     """Yield every answer, except those in the evidence of the versions compared with."""
     for evalset_run in evalset_runs:
         for role, side in evalset_run.roles.items():
-            known: AbstractSet[str] = frozenset()
-            if role in evalset_run.others:
-                known = _committed(workspace, evalset_run.comparison, side)
-            yield from (answer for answer in _completions(side) if answer.digest not in known)
-
-
-def _committed(workspace: Workspace, comparison: PromptComparison, side: Side) -> AbstractSet[str]:
-    """Return digests of the answers whose texts are committed with the version of `side`."""
-    version = comparison.version_of(side.spec.name)
-    if version is None:
-        return frozenset()
-    registry = workspace.registry
-    return {
-        output
-        for evidence in registry.evidence(comparison.prompt, version)
-        if has_rows(evidence)
-        for output in read_texts(evidence)
-    }
+            version = evalset_run.comparison.version_of(side.spec.name)
+            committed = set[str]()
+            if role in evalset_run.others and version is not None:
+                name = evalset_run.comparison.prompt
+                for evidence in filter(has_rows, workspace.registry.evidence(name, version)):
+                    committed.update(read_texts(evidence))
+            for _, part in _parts([side]):
+                answers = side.completions(part).values()
+                yield from (answer for answer in answers if answer.digest not in committed)
 
 
 def summary(measurement: Measurement) -> str:

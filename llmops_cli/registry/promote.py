@@ -1,8 +1,8 @@
-"""Promote a version to an environment if its committed evidence allows it.
+"""Move an environment: promote a version if its committed evidence allows it, or roll back.
 
-No model is called. The evidence is decided again under the environment's own policy and against
-the version that runs there now. Either one event is written, or nothing is and the result names
-the command that helps.
+A promotion calls no model. The evidence is decided again under the environment's own policy and
+against the version that runs there now. Either one event is written, or nothing is and the result
+names the command that helps.
 
 | the evidence | what happens | exit |
 |---|---|---|
@@ -10,6 +10,10 @@ the command that helps.
 | fails | refused | 1 |
 | is missing, or does not cover the current evalsets | refused, names `measure` | 3 |
 | is inconclusive | refused, unless accepted with a reason and the environment allows that | 4 |
+
+A rollback is immediate: no eval, no network, no question about evidence. The version that is left
+is quarantined: `promote` refuses it until somebody overrides that on the record. Only the registry
+is read, so an invalid project file does not stop a rollback.
 """
 
 from __future__ import annotations
@@ -18,7 +22,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from llmops_cli.core.errors import ExitCode, IntegrityBroken, Refused
+from llmops_cli.core.errors import ExitCode, IntegrityBroken, LlmopsError, Refused, UnknownName
 from llmops_cli.core.policy import Decision, Environment, Verdict
 from llmops_cli.core.prompt import Prompt
 from llmops_cli.core.records import EvalsetFacts, Event, Evidence, Version
@@ -27,7 +31,7 @@ from llmops_cli.project.project import find_root
 from llmops_cli.registry.deliver import Delivery, EventChain, EventOrigin, deliver
 from llmops_cli.registry.recompute import MissingEvidence, RecomputedVerdict, recompute
 from llmops_cli.registry.release import released_number
-from llmops_cli.run.comparison import EvalsetSelection, compare_prompts, evalset_facts
+from llmops_cli.run.comparison import compare_prompts, evalset_facts
 from llmops_cli.run.selection import Selection, environment_of
 from llmops_cli.run.workspace import Workspace, open_project, open_workspace
 from llmops_cli.stores.evidence import has_rows
@@ -70,10 +74,6 @@ class Promotion:
     verdict: Verdict | None = None
     evidence: Evidence | None = None
 
-    def with_cost(self, cost: str) -> Promotion:
-        """Return the same refusal with the cost of what its hint names."""
-        return replace(self, hint=f"{self.hint}   ({cost})" if self.hint else cost)
-
 
 def promote(start: Path, request: PromotionRequest, *, environ: Mapping[str, str]) -> Promotion:
     """Promote a version and deliver the event to git, or say why not.
@@ -84,30 +84,26 @@ def promote(start: Path, request: PromotionRequest, *, environ: Mapping[str, str
     `Unmeasured` where git cannot be reached. Then nothing was promoted.
     """
     root = find_root(start)
-    environment = environment_of(open_project(root), request.environment).name
+    place = environment_of(open_project(root), request.environment).name
 
     def write_event() -> Promotion:
         with open_workspace(root, environ=environ) as workspace:
-            return _promote(workspace, replace(request, environment=environment))
+            registry, environment = workspace.registry, environment_of(workspace.project, place)
+            number = released_number(registry, request.address)
+            return append_promotion(
+                registry,
+                replace(request, address=f"{request.name}@v{number}"),
+                environment,
+                evalsets=[] if request.override else _gating_evalsets(workspace, request, place),
+                origin=EventOrigin.of(root, environ),
+            )
 
-    chain = EventChain(registry=Registry(root), environment=environment, prompt=request.name)
+    chain = EventChain(registry=Registry(root), environment=place, prompt=request.name)
     return deliver(root, request.delivery, chain, write_event, reads_project=True)
 
 
-def _promote(workspace: Workspace, request: PromotionRequest) -> Promotion:
-    environment = environment_of(workspace.project, request.environment)
-    number = released_number(workspace.registry, request.address)
-    return append_promotion(
-        workspace.registry,
-        replace(request, address=f"{request.name}@v{number}"),
-        environment,
-        evalsets=() if request.override else _gating_evalsets(workspace, request, environment),
-        origin=EventOrigin.of(workspace.root, workspace.environ),
-    )
-
-
 def _gating_evalsets(
-    workspace: Workspace, request: PromotionRequest, environment: Environment
+    workspace: Workspace, request: PromotionRequest, environment: str
 ) -> list[EvalsetFacts]:
     """Return the evalsets that gate the prompt now, each with the environment's policy.
 
@@ -118,16 +114,15 @@ def _gating_evalsets(
             f"no evalset gates {request.name}: nothing could let it pass",
             hint=f"write evalsets/{request.name}.yaml, or promote with --override -m WHY",
         )
-    selection = Selection(prompts=[request.address], environment=environment.name)
+    selection = Selection(prompts=[request.address], environment=environment)
     (comparison,) = compare_prompts(workspace, selection)
-    return [_facts(workspace, evalset) for evalset in comparison.evalsets]
-
-
-def _facts(workspace: Workspace, selected: EvalsetSelection) -> EvalsetFacts:
-    scorers = workspace.scorers(selected.evalset)
-    judges = workspace.gating_judges(selected.evalset.name, scorers, selected.policy)
-    refuse_unfit_judges(judges, selected.policy)
-    return evalset_facts(selected, scorers, gating=judges)
+    evalsets = []
+    for selected in comparison.evalsets:
+        scorers = workspace.scorers(selected.evalset)
+        judges = workspace.gating_judges(selected.evalset.name, scorers, selected.policy)
+        refuse_unfit_judges(judges, selected.policy)
+        evalsets.append(evalset_facts(selected, scorers, gating=judges))
+    return evalsets
 
 
 def append_promotion(
@@ -165,8 +160,7 @@ def append_promotion(
         registry.append(event)
         why = "promoted by override: no evidence was needed"
         return Promotion(exit_code=ExitCode.DONE, why=why, event=event)
-    _refuse_quarantined(registry, version)
-    _refuse_breaking(request, version, running)
+    _refuse_unfit(registry, request, version, running)
     measure = f"llmops measure {version.address} --to {environment.name}"
     answer = _newest_verdict(registry, version, running, evalsets)
     if isinstance(answer, MissingEvidence):
@@ -265,22 +259,10 @@ def _refuse_without_reason(
         raise Refused(
             f"--initial: {environment} runs {running.address} already", hint="remove --initial"
         )
-    flags = {
-        "--override": request.override,
-        "--initial": request.initial,
-        "--accept-inconclusive": request.accept_inconclusive,
-    }
-    if not request.reason and any(flags.values()):
-        flag = next(name for name, is_set in flags.items() if is_set)
-        raise Refused(f"{flag} is recorded with a reason", hint=f"{flag} -m WHY")
-
-
-def _refuse_quarantined(registry: Registry, version: Version) -> None:
-    if version.number in registry.quarantined(version.name):
-        raise Refused(
-            f"{version.address} is quarantined: it was rolled back",
-            hint="release a better version; --override -m WHY lifts the quarantine and is recorded",
-        )
+    for flag in ("override", "initial", "accept_inconclusive"):
+        if not request.reason and getattr(request, flag):
+            option = f"--{flag.replace('_', '-')}"
+            raise Refused(f"{option} is recorded with a reason", hint=f"{option} -m WHY")
 
 
 def _event_of_previous_environment(
@@ -301,8 +283,16 @@ def _event_of_previous_environment(
     )
 
 
-def _refuse_breaking(request: PromotionRequest, version: Version, running: Version | None) -> None:
-    changes = [] if running is None else breaking_changes(running.prompt, version.prompt)
+def _refuse_unfit(
+    registry: Registry, request: PromotionRequest, version: Version, running: Version | None
+) -> None:
+    """Raise `Refused` for a quarantined version, and for one that would break callers."""
+    if version.number in registry.quarantined(version.name):
+        raise Refused(
+            f"{version.address} is quarantined: it was rolled back",
+            hint="release a better version; --override -m WHY lifts the quarantine and is recorded",
+        )
+    changes = breaking_changes(running.prompt, version.prompt) if running else []
     if changes and not request.accept_breaking:
         raise Refused(
             f"callers of {version.name} would break: {'; '.join(changes)}",
@@ -316,7 +306,8 @@ def breaking_changes(old: Prompt, new: Prompt) -> list[str]:
     required = [
         f"the input {name!r} is now required"
         for name, schema in new.inputs.items()
-        if schema.get("required", True) and not _is_always_passed(old, name)
+        if schema.get("required", True)
+        and not (name in old.inputs and old.inputs[name].get("required", True))
     ]
     changed = [
         f"the input {name!r} has another schema"
@@ -326,12 +317,104 @@ def breaking_changes(old: Prompt, new: Prompt) -> list[str]:
     return [*removed, *required, *changed]
 
 
-def _is_always_passed(prompt: Prompt, name: str) -> bool:
-    return name in prompt.inputs and bool(prompt.inputs[name].get("required", True))
-
-
 def _constraints(schema: object) -> object:
     """Return what `schema` demands of a value, without what only documents it."""
     assert isinstance(schema, Mapping)
     ignored = {"required", "description", "title", "default", "literals", "examples"}
     return {key: value for key, value in schema.items() if key not in ignored}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RollbackRequest:
+    """Which prompt to roll back, where, and why."""
+
+    address: str
+    """`support@production`; without an environment, the last one of llmops.yaml."""
+    to: str | None = None
+    """The version to return to (`v2`); None: the last distinct one that is not quarantined."""
+    reason: str | None = None
+    delivery: Delivery = field(default_factory=Delivery)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Rollback:
+    """The event that was written, and what callers of the prompt must know."""
+
+    event: Event
+    left: Version
+    now: Version
+    breaking: tuple[str, ...]
+    """How calls that suit the version that was left are wrong now."""
+    still_in_working_copy: bool = False
+    """Whether the working copy is still the version that was rolled back."""
+
+
+def rollback(start: Path, request: RollbackRequest, *, environ: Mapping[str, str]) -> Rollback:
+    """Roll back and deliver the event to git.
+
+    Raises `Refused` if nothing runs there, no reason is given, there is nothing to return to
+    or somebody else moved the environment meanwhile; `UnknownName` for a version that does not
+    exist; `IntegrityBroken` for a broken registry; `Unmeasured` where git cannot be reached.
+    """
+    root = find_root(start)
+    registry = Registry(root)
+    name, _, environment = request.address.partition("@")
+    environment = environment or environment_of(open_project(root), None).name
+    known = registry.environments()
+    if known and environment not in known:
+        raise UnknownName("environment", environment, known)
+    chain = EventChain(registry=registry, environment=environment, prompt=name)
+
+    def write_event() -> Rollback:
+        current = chain.pointer()
+        if current is None:
+            raise Refused(f"{environment} does not run {name}")
+        if not request.reason:
+            raise Refused("a rollback is recorded with a reason", hint="say why: -m WHY")
+        assert current.to_version is not None
+        left = registry.version(name, current.to_version.number)
+        now = registry.moved_to(_destination(chain, request.to, left.number))
+        origin = EventOrigin.of(root, environ)
+        event = replace(chain.next_event("rollback", now, origin), reason=request.reason)
+        registry.append(event)
+        breaking = breaking_changes(left.prompt, now.prompt)
+        return Rollback(event=event, left=left, now=now, breaking=tuple(breaking))
+
+    rolled_back = deliver(root, request.delivery, chain, write_event, reads_project=False)
+    return replace(rolled_back, still_in_working_copy=_is_in_working_copy(root, rolled_back.left))
+
+
+def _destination(chain: EventChain, to: str | None, running: int) -> Event:
+    """Return the event that once moved the environment to the version to return to."""
+    last_moves: dict[int, Event] = {}
+    for event in reversed(chain.events()):
+        if event.to_version is not None:
+            last_moves.setdefault(event.to_version.number, event)
+    if to is not None:
+        number = chain.registry.resolve(chain.prompt, to)
+        if number == running:
+            raise Refused(f"{chain.environment} runs v{running} already")
+        if number not in last_moves:
+            raise Refused(
+                f"{chain.environment} has never run {chain.prompt}@v{number}",
+                hint="a rollback returns to an earlier version; llmops promote moves to a new one",
+            )
+        return last_moves[number]
+    quarantined = chain.registry.quarantined(chain.prompt)
+    for number, event in last_moves.items():
+        if number != running and number not in quarantined:
+            return event
+    raise Refused(
+        f"{chain.environment} has run no other version of {chain.prompt} that is not quarantined",
+        hint=f"llmops promote {chain.prompt}@vN --override -m WHY moves it to any version at once",
+    )
+
+
+def _is_in_working_copy(root: Path, version: Version) -> bool:
+    """Return whether the working copy is `version`; False if the project cannot be read."""
+    try:
+        project = open_project(root)
+    except LlmopsError:
+        return False
+    prompt = project.prompts.get(version.name)
+    return prompt is not None and project.target(prompt).digest == version.target

@@ -183,7 +183,13 @@ def _why_incomparable(
             return f"it does not cover {facts.evalset}"
         for reason in _changed_scorers(measured[facts.evalset], facts.metrics):
             return reason
-        count = _count_unmatched(evidence, other, facts.evalset)
+        others = _rows_by_case(other, facts.evalset)
+        count = 0
+        for row in _rows(evidence, facts.evalset):
+            if row.candidate is not None:
+                match = others.get(row.case)
+                side = match.sides.get(OWN_BASELINE) if match else None
+                count += not (side and side.trials and side.facts == row.facts)
         if count:
             cases = "case" if count == 1 else "cases"
             return f"{count} {cases} of {facts.evalset} were not measured alike"
@@ -202,59 +208,43 @@ def _is_too_old(ours: SideFacts, theirs: SideFacts, days: int) -> bool:
     return abs(apart).total_seconds() > days * SECONDS_A_DAY
 
 
-def _count_unmatched(evidence: Evidence, other: Evidence, evalset: str) -> int:
-    """Count the cases of `evidence` without baseline trials in `other` on the same facts."""
-    others = _rows_by_case(other, evalset)
-    count = 0
-    for row in _rows(evidence, evalset):
-        if row.candidate is not None:
-            match = others.get(row.case)
-            side = match.sides.get(OWN_BASELINE) if match else None
-            count += not (side and side.trials and side.facts == row.facts)
-    return count
-
-
 def _comparison(
     evidence: Evidence, baseline: BaselineRows | None, facts: EvalsetFacts
 ) -> Comparison:
-    rows = _paired_rows(evidence, baseline, facts.evalset)
-    if baseline is not None and baseline.evidence.digest != evidence.digest:
-        paired = {metric.label for metric in facts.metrics if metric.paired}
-        rows = (replace(row, candidate=_without_scores(row.candidate, paired)) for row in rows)
-    return compare(rows, facts.metrics)
+    rows = _rows(evidence, facts.evalset)
+    if baseline is None:
+        pairs = (row.against(None) for row in rows if row.candidate is not None)
+        return compare(pairs, facts.metrics)
+    if baseline.evidence.digest == evidence.digest:
+        return compare((row.against(row.sides.get(baseline.role)) for row in rows), facts.metrics)
+    return compare(_paired_rows(rows, baseline, facts), facts.metrics)
+
+
+def _paired_rows(
+    rows: Iterator[CaseResult], baseline: BaselineRows, facts: EvalsetFacts
+) -> Iterator[CaseResult]:
+    """Pair `rows` with those that `baseline` has of the same cases in other evidence."""
+    paired = {metric.label for metric in facts.metrics if metric.paired}
+    others = _rows_by_case(baseline.evidence, facts.evalset)
+    for row in rows:
+        if row.candidate is not None:
+            other = others.pop(row.case, None)
+            pair = row.against(other.sides.get(baseline.role) if other else None)
+            yield replace(pair, candidate=_without_scores(row.candidate, paired))
+    for row in others.values():  # cases that only the baseline was measured on
+        if baseline.role in row.sides:
+            yield replace(row, candidate=None, baseline=row.sides[baseline.role], others={})
 
 
 def _without_scores(side: SideResult | None, labels: AbstractSet[str]) -> SideResult | None:
     """Return `side` without scores that compared it with other answers than the baseline's."""
     if side is None or not labels:
         return side
-    trials = (
-        replace(
-            trial,
-            scores={label: score for label, score in trial.scores.items() if label not in labels},
-        )
-        for trial in side.trials
-    )
+    trials = []
+    for trial in side.trials:
+        scores = {label: score for label, score in trial.scores.items() if label not in labels}
+        trials.append(replace(trial, scores=scores))
     return replace(side, trials=tuple(trials))
-
-
-def _paired_rows(
-    evidence: Evidence, baseline: BaselineRows | None, evalset: str
-) -> Iterator[CaseResult]:
-    rows = _rows(evidence, evalset)
-    if baseline is None:
-        yield from (row.against(None) for row in rows if row.candidate is not None)
-    elif baseline.evidence.digest == evidence.digest:
-        yield from (row.against(row.sides.get(baseline.role)) for row in rows)
-    else:
-        others = _rows_by_case(baseline.evidence, evalset)
-        for row in rows:
-            if row.candidate is not None:
-                other = others.pop(row.case, None)
-                yield row.against(other.sides.get(baseline.role) if other else None)
-        for row in others.values():  # cases that only the baseline was measured on
-            if baseline.role in row.sides:
-                yield replace(row, candidate=None, baseline=row.sides[baseline.role], others={})
 
 
 def _rows(evidence: Evidence, evalset: str) -> Iterator[CaseResult]:

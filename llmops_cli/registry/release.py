@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 
 from llmops_cli.core.digest import digest_bytes, to_plain
 from llmops_cli.core.errors import Refused, UnknownName
-from llmops_cli.core.prompt import Limits, Model, Target
+from llmops_cli.core.prompt import Limits, Target
 from llmops_cli.core.records import Provenance, Version
 from llmops_cli.project.paths import MAX_FILE
 from llmops_cli.run.workspace import Workspace, provenance
@@ -46,7 +46,12 @@ def release(workspace: Workspace, names: Sequence[str]) -> list[Release]:
     for name in names or sorted(project.prompts):
         prompt = project.prompts[name]
         target = project.target(prompt)
-        _require_identity(workspace, target.model)
+        if workspace.provider(target.model).application and target.model.identity is None:
+            raise Refused(
+                f"{target.model.where}: {target.model.name!r} has no `identity`, so a version "
+                "could not say what ran",
+                hint="identity: {files: [app/**/*.py]}, or {revision: …} where it runs elsewhere",
+            )
         paths = [prompt.path, *(f"{PROMPTS}/{path}" for path in prompt.includes)]
         sources = {
             path.removeprefix(f"{PROMPTS}/"): project.source.read(path, limit=MAX_FILE)
@@ -85,7 +90,14 @@ def release_target(
         files={path: digest_bytes(content) for path, content in sorted(sources.items())},
         created=created,
     )
-    _refuse_secrets(version, sources, redact)
+    files = {**sources, "llmops.yaml": json.dumps(to_plain(version.model)).encode()}
+    for path, content in files.items():
+        text = content.decode("utf-8", errors="replace")
+        if redact(text) != text:
+            raise Refused(
+                f"{path} contains a secret of this environment, and versions are committed",
+                hint="remove the secret, revoke it, and release again",
+            )
     registry.add_version(version, sources)
     return Release(version=version, new=True)
 
@@ -102,23 +114,3 @@ def released_number(registry: Registry, address: str) -> int:
             hint=f"llmops release {name}, then llmops measure {name}@latest",
         )
     return registry.resolve(name, selector)
-
-
-def _require_identity(workspace: Workspace, model: Model) -> None:
-    """Raise `Refused` for an application without an identity: its prompt does not pin its code."""
-    if workspace.provider(model).application and model.identity is None:
-        raise Refused(
-            f"{model.where}: {model.name!r} has no `identity`, so a version could not say what ran",
-            hint="identity: {files: [app/**/*.py]}, or {revision: …} where it runs elsewhere",
-        )
-
-
-def _refuse_secrets(version: Version, sources: Mapping[str, bytes], redact: Redact) -> None:
-    files = {**sources, "llmops.yaml": json.dumps(to_plain(version.model)).encode()}
-    for path, content in files.items():
-        text = content.decode("utf-8", errors="replace")
-        if redact(text) != text:
-            raise Refused(
-                f"{path} contains a secret of this environment, and versions are committed",
-                hint="remove the secret, revoke it, and release again",
-            )

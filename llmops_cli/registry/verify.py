@@ -2,35 +2,93 @@
 
 For every prompt that runs there: the chain of events, the digest of every file, and the verdict,
 recomputed from the scores of single cases. All problems are reported at once, each with the file
-at fault; one broken file hides no other.
+at fault; one broken file hides no other. A bundle of the environment is compared with it.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, replace
-from functools import cached_property, partial
+from functools import cached_property
 from pathlib import Path
-from typing import TypeVar
+from typing import ParamSpec, TypeVar
 
 from llmops_cli.core.digest import short
-from llmops_cli.core.errors import Refused
+from llmops_cli.core.errors import IntegrityBroken, LlmopsError, Refused
 from llmops_cli.core.policy import Decision
 from llmops_cli.core.records import Calibration, Event, Evidence, Version, VersionRef, instrument_of
 from llmops_cli.core.result import BASELINE, OWN_BASELINE
 from llmops_cli.gate.calibration import unfit_labels
 from llmops_cli.project.project import find_root
-from llmops_cli.registry.bundle import bundle_problems
-from llmops_cli.registry.problems import ProblemCollector, RegistryProblem, pass_check
 from llmops_cli.registry.recompute import BaselineRows, verdict_of
 from llmops_cli.run.selection import environment_of
 from llmops_cli.run.workspace import open_project
+from llmops_cli.stores.bundle import Bundle, BundledPrompt, bundle_of, bundled_prompt
 from llmops_cli.stores.calibrations import evidence_calibrations
 from llmops_cli.stores.evidence import damage, has_rows
 from llmops_cli.stores.registry import Registry, last_move
 
+P = ParamSpec("P")
 T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RegistryProblem:
+    """One thing in the registry, or in a bundle of it, that is not as it must be."""
+
+    where: str
+    """The path of the broken file in the project."""
+    message: str
+    warning: bool = False
+    """Recorded and allowed, but no proof: an override, a quarantined version. Fails `--strict`."""
+
+
+def pass_check(problems: Iterable[RegistryProblem], *, strict: bool) -> bool:
+    """Return whether there is no problem; `strict` counts warnings too."""
+    return not any(strict or not problem.warning for problem in problems)
+
+
+class ProblemCollector:
+    """Reads files of the project in `root` and collects what is wrong with them.
+
+    `where` is the file or folder to name where an error names none.
+    """
+
+    def __init__(self, root: Path, where: Path) -> None:
+        self._root = root
+        self._where = where
+        self._problems: dict[RegistryProblem, None] = {}
+
+    @property
+    def problems(self) -> tuple[RegistryProblem, ...]:
+        """Every problem so far, each once."""
+        return tuple(self._problems)
+
+    def add(self, where: Path | str, message: str, *, warning: bool = False) -> None:
+        """Add a problem of the file `where`."""
+        problem = RegistryProblem(where=self._name(where), message=message, warning=warning)
+        self._problems[problem] = None
+
+    def add_error(self, error: IntegrityBroken) -> None:
+        """Add `error`, unless a problem of its file is known already."""
+        where = self._name(error.where or "")
+        if not any(problem.where == where for problem in self._problems):
+            self.add(where, error.why)
+
+    def read(self, read: Callable[P, T], *arguments: P.args, **options: P.kwargs) -> T | None:
+        """Return what `read` gives; None if something is broken or missing, which is a problem."""
+        try:
+            return read(*arguments, **options)
+        except IntegrityBroken as error:
+            self.add_error(error)
+        except Refused as error:
+            self.add(self._where, error.message)
+        return None
+
+    def _name(self, where: Path | str) -> str:
+        inside = Path(where).is_relative_to(self._root)
+        return Path(where).relative_to(self._root).as_posix() if inside else str(where)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -87,7 +145,7 @@ def verify(start: Path, environment: str | None, bundle: Path | None) -> Verific
     verification = verify_environment(registry, name)
     if bundle is None:
         return verification
-    return replace(verification, bundle=bundle_problems(registry, name, bundle))
+    return replace(verification, bundle=_bundle_problems(registry, name, bundle))
 
 
 def verify_environment(registry: Registry, environment: str) -> Verification:
@@ -119,15 +177,16 @@ class _PromptVerifier:
         self._registry = registry
         self._environment = environment
         self._name = name
-        self._collector = ProblemCollector(registry.folder.parent)
+        chain = registry.chain_folder(environment, name)
+        self._collector = ProblemCollector(registry.folder.parent, chain)
+        self._read = self._collector.read
         self._verdicts = 0
         self._judges: tuple[Calibration, ...] = ()
         self._uncalibrated: tuple[str, ...] = ()
 
     def verify(self) -> PromptVerification:
         """Check every event, version and piece of evidence."""
-        read_events = partial(self._registry.history, self._environment, self._name)
-        events = self._read(read_events) or ()
+        events = self._read(self._registry.history, self._environment, self._name) or ()
         moves = list(self._moves(events))
         evidence = self._evidence({event.to_version.number for event in events if event.to_version})
         ran_before = set[VersionRef | None]()
@@ -135,10 +194,10 @@ class _PromptVerifier:
             ran_before.add(move.ran)
             self._check_link(move, ran_before)
             if move.event.action == "promote":
-                self._check_decision(move)
+                self._check_decision(move.event, initial=move.ran is None)
                 self._check_citations(move, events, evidence)
         current = next((move.version for move in moves if move.current), None)
-        quarantined = self._read(partial(self._registry.quarantined, self._name)) or frozenset()
+        quarantined = self._read(self._registry.quarantined, self._name) or frozenset()
         if current is not None and current.number in quarantined:
             self._add(events[-1], f"{current.address} runs, and is quarantined", warning=True)
         return PromptVerification(
@@ -166,7 +225,7 @@ class _PromptVerifier:
         cited = event.to_version
         if cited is None:
             return None
-        version = self._read(partial(self._registry.version, self._name, cited.number))
+        version = self._read(self._registry.version, self._name, cited.number)
         if version is not None and version.digest != cited.digest:
             self._add(event, f"{version.address} is not the version that this event moved to")
             return None
@@ -176,8 +235,7 @@ class _PromptVerifier:
         """Return the evidence of some versions by digest, and check its files."""
         by_digest: dict[str, Evidence] = {}
         for number in sorted(numbers):
-            read_evidence = partial(self._registry.evidence, self._name, number)
-            for evidence in self._read(read_evidence) or ():
+            for evidence in self._read(self._registry.evidence, self._name, number) or ():
                 by_digest[evidence.digest] = evidence
                 for error in damage(evidence):
                     self._collector.add_error(error)
@@ -191,29 +249,25 @@ class _PromptVerifier:
             self._add(event, f"it moves from {started}, which is not what ran then")
         if event.action == "rollback" and event.to_version not in ran_before:
             self._add(event, f"it goes back to v{_number(event)}, which never ran there")
-        if event.came_from is not None and not self._cites_other_environment(event):
+        if event.came_from and (event.came_from, event.to_version) not in self._moves_elsewhere:
             self._add(event, "the event of another environment that it cites is not here")
         if event.action == "override":
             self._add(event, f"promoted by override: {event.reason}", warning=True)
 
-    def _cites_other_environment(self, event: Event) -> bool:
-        """Return whether the event that `event` cites moved another environment to its version."""
-        return (event.came_from, event.to_version) in self._moves_elsewhere
-
     @cached_property
-    def _moves_elsewhere(self) -> AbstractSet[tuple[str | None, VersionRef | None]]:
+    def _moves_elsewhere(self) -> AbstractSet[tuple[str, VersionRef | None]]:
         """The events of all other environments, and the versions that they moved to."""
         environments = set(self._registry.environments()) - {self._environment}
-        chains = (
-            self._read(partial(self._registry.history, environment, self._name))
+        return {
+            (event.digest, event.to_version)
             for environment in sorted(environments)
-        )
-        return {(event.digest, event.to_version) for chain in chains for event in chain or ()}
+            for event in self._read(self._registry.history, environment, self._name) or ()
+        }
 
-    def _check_decision(self, move: _Move) -> None:
+    def _check_decision(self, event: Event, *, initial: bool) -> None:
         """Check that the recorded verdict allowed the promotion."""
-        event, allowed = move.event, {Decision.PASS}
-        if event.accept_inconclusive or (event.initial and move.ran is None):
+        allowed = {Decision.PASS}
+        if event.accept_inconclusive or (event.initial and initial):
             allowed.add(Decision.INCONCLUSIVE)
         if event.decision not in allowed:
             self._add(event, f"it was promoted on {_decision(event)}")
@@ -230,25 +284,13 @@ class _PromptVerifier:
         missing = [digest for digest in cited if digest not in known]
         for digest in missing:
             message = f"the evidence {short(digest)}… that it cites is not here"
-            self._add(event, message + self._uncited(event, events, known))
+            self._add(event, message + _uncited(event, events, known))
         if not event.evidence:
             self._add(event, "it cites no evidence")
         if not missing:
             others = [known[digest] for digest in event.baseline_evidence]
             for digest in event.evidence:
                 self._check_evidence(move, known[digest], others)
-
-    def _uncited(self, event: Event, events: Sequence[Event], known: Mapping[str, Evidence]) -> str:
-        """Name the statements of the version that no event cites: one may have been edited."""
-        cited = {
-            digest for citing in events for digest in (*citing.evidence, *citing.baseline_evidence)
-        }
-        files = [
-            str(evidence.file)
-            for digest, evidence in known.items()
-            if digest not in cited and evidence.measurement.number == _number(event)
-        ]
-        return f"; nothing cites {', '.join(files)}: was it edited?" if files else ""
 
     def _check_evidence(self, move: _Move, evidence: Evidence, others: Sequence[Evidence]) -> None:
         """Check that `evidence` is about the version, is complete and gives the verdict."""
@@ -264,7 +306,7 @@ class _PromptVerifier:
 
     def _check_judges(self, move: _Move, evidence: Evidence) -> None:
         """Check the calibrations in the evidence, and what the policy demands of the judges."""
-        calibrations = self._read(partial(evidence_calibrations, evidence))
+        calibrations = self._read(evidence_calibrations, evidence)
         if calibrations is None:
             return
         for facts in move.event.judged_by:
@@ -292,7 +334,7 @@ class _PromptVerifier:
             self._add(event, f"its evidence does not compare with {running.address}, which ran")
             return
         against = None if running is None else rows
-        verdict = self._read(lambda: verdict_of(evidence, against, event.judged_by))
+        verdict = self._read(verdict_of, evidence, against, event.judged_by)
         if verdict is None:
             return
         self._verdicts += 1
@@ -303,12 +345,21 @@ class _PromptVerifier:
                 f"{verdict.decision.value}: {verdict.why}",
             )
 
-    def _read(self, read: Callable[[], T]) -> T | None:
-        chain = self._registry.chain_folder(self._environment, self._name)
-        return self._collector.read(read, chain)
-
     def _add(self, event: Event, message: str, *, warning: bool = False) -> None:
         self._collector.add(self._registry.event_file(event), message, warning=warning)
+
+
+def _uncited(event: Event, events: Sequence[Event], known: Mapping[str, Evidence]) -> str:
+    """Name the statements of the version that no event cites: one may have been edited."""
+    cited = {
+        digest for citing in events for digest in (*citing.evidence, *citing.baseline_evidence)
+    }
+    files = [
+        str(evidence.file)
+        for digest, evidence in known.items()
+        if digest not in cited and evidence.measurement.number == _number(event)
+    ]
+    return f"; nothing cites {', '.join(files)}: was it edited?" if files else ""
 
 
 def _number(event: Event) -> int | None:
@@ -317,3 +368,55 @@ def _number(event: Event) -> int | None:
 
 def _decision(event: Event) -> str:
     return event.decision.value if event.decision else "no verdict"
+
+
+def _bundle_problems(
+    registry: Registry, environment: str, file: Path
+) -> tuple[RegistryProblem, ...]:
+    """Return what is wrong with the bundle in `file`. Raises `Refused` if it cannot be read."""
+    try:
+        shipped = bundle_of(file.read_bytes(), file)
+        if shipped.environment == environment:
+            return compare_bundle(registry, shipped, str(file))
+        message = f"it is a bundle of {shipped.environment}, not of {environment}"
+    except OSError as error:
+        raise Refused(f"{file} cannot be read: {error.strerror}") from error
+    except LlmopsError as error:
+        message = error.message
+    return (RegistryProblem(where=str(file), message=message),)
+
+
+def compare_bundle(registry: Registry, shipped: Bundle, where: str) -> tuple[RegistryProblem, ...]:
+    """Return how the bundle in the file `where` differs from its environment in `registry`.
+
+    A bundle that is only behind is a warning: all that it holds once ran there. One that holds
+    what never ran there is a problem. Raises `IntegrityBroken` if either was tampered with.
+    """
+    environment = shipped.environment
+    missing = sorted(set(registry.running(environment)) - set(shipped.records))
+    problems = [
+        RegistryProblem(
+            where=where, message=f"{name} runs in {environment} and is not in it", warning=True
+        )
+        for name in missing
+    ]
+    for name in sorted(shipped.records):
+        bundled = shipped.prompt(name)
+        chain = registry.history(environment, name)
+        then = chain[: bundled.events[-1].seq]
+        # quarantines may come later, so they are not compared with those of then
+        moves = bundled_prompt(registry, then) if last_move(then) else None
+        if moves is None or replace(moves, quarantined=bundled.quarantined) != bundled:
+            message = f"{_describe(bundled)} is not what the log of {environment} says"
+            problems.append(RegistryProblem(where=where, message=message))
+        elif (today := bundled_prompt(registry, chain)) != bundled:
+            message = (
+                f"it is behind: {_describe(bundled)}, and {environment} has {_describe(today)}"
+            )
+            problems.append(RegistryProblem(where=where, message=message, warning=True))
+    return tuple(problems)
+
+
+def _describe(bundled: BundledPrompt) -> str:
+    quarantined = "".join(f", v{number} quarantined" for number in bundled.quarantined)
+    return f"{bundled.versions[0].address} (event {bundled.events[-1].seq}{quarantined})"

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 
 from rich.console import RenderableType
 from rich.text import Text
 
 from llmops_cli.core.digest import short
-from llmops_cli.core.records import Calibration, CalibrationStatus, Counts, Figure
+from llmops_cli.core.records import Calibration, CalibrationStatus, Classes, Counts, Figure
 from llmops_cli.gate.calibration import (
     DISAGREEMENT,
     FEWEST,
@@ -32,19 +32,26 @@ NUMBERS = range(1, 100)
 
 def console_calibration(
     calibration: Calibration, *, causes: Mapping[str, int], spent: str, replaced: Calibration | None
-) -> RenderableType:
+) -> Renderable:
     """Return the whole calibration; `causes` says why answers were not judged."""
 
     def draw(writer: LineWriter) -> Iterator[RenderableType]:
+        counts = calibration.counts
         judge = f"judged by {calibration.judge}" if calibration.judge else "no model is called"
         name = f"{calibration.label} of {calibration.evalset}"
         yield writer.joined((name, "bold"), (f"  {judge}", "dim"))
-        yield writer.line(_labeled(calibration), "dim")
+        labeled = (
+            f"{plural(counts.n, 'labeled answer')}: humans pass {counts.people_pass:,} and fail "
+            f"{counts.people_fail:,}"
+        )
+        skipped = plural(calibration.unlabeled, "row")
+        more = f" · {skipped} without a label skipped" if calibration.unlabeled else ""
+        yield writer.line(f"{labeled}{more}", "dim")
         yield Text()
         yield _figures(writer, calibration)
         if calibration.classes is not None:
             yield Text()
-            yield _classes(writer, calibration)
+            yield _classes(writer, calibration.classes)
         if len(calibration.sides) > 1:
             yield Text()
             yield _sides(writer, calibration.sides)
@@ -52,13 +59,16 @@ def console_calibration(
         status = calibration.status
         yield writer.joined((status.value, _COLORS[status]), f"  {sentence(calibration)}")
         yield Text()
-        yield from _footer(writer, calibration, causes, spent, replaced)
+        yield writer.line(spent, "dim")
+        yield from map(writer.note, _notes(calibration, causes, replaced))
+        yield from map(writer.next_step, _next(calibration))
 
     return Renderable(draw)
 
 
 def sentence(calibration: Calibration) -> str:
     """Say what the judge may do, and why not more."""
+    why = "; ".join(calibration.why)
     match calibration.status:
         case CalibrationStatus.GATE:
             j = calibration.figures.j
@@ -68,11 +78,11 @@ def sentence(calibration: Calibration) -> str:
                 f"{100 * shown_as(_LOSS, j.value):.1f} points through it"
             )
         case _ if calibration.judge is None:
-            return f"no judge model, so nothing is refused: {'; '.join(calibration.why)}"
+            return f"no judge model, so nothing is refused: {why}"
         case CalibrationStatus.ADVISORY:
-            return f"it may be shown but not gate: {'; '.join(calibration.why)}"
+            return f"it may be shown but not gate: {why}"
         case CalibrationStatus.UNUSABLE:
-            return f"not accurate enough to use: {'; '.join(calibration.why)}"
+            return f"not accurate enough to use: {why}"
 
 
 def calibration_line(calibration: Calibration) -> str:
@@ -83,19 +93,7 @@ def calibration_line(calibration: Calibration) -> str:
     return f"{calibration.status.value}, {text} on {labels} of {calibration.made.at[:10]}"
 
 
-def _labeled(calibration: Calibration) -> str:
-    counts = calibration.counts
-    text = (
-        f"{plural(counts.n, 'labeled answer')}: humans pass {counts.people_pass:,} and fail "
-        f"{counts.people_fail:,}"
-    )
-    if calibration.unlabeled:
-        text += f" · {plural(calibration.unlabeled, 'row')} without a label skipped"
-    return text
-
-
 def _figures(writer: LineWriter, calibration: Calibration) -> RenderableType:
-    rows = grid(writer, "  figure", "value", "interval", "to gate", right=NUMBERS)
     figures, counts = calibration.figures, calibration.counts
     measured: list[tuple[str, Figure | None, bool, str]] = [
         ("passes what humans pass (TPR)", figures.tpr, True, ""),
@@ -105,62 +103,40 @@ def _figures(writer: LineWriter, calibration: Calibration) -> RenderableType:
         ("two readings differ", figures.disagreement, True, f"value ≤ {percent(DISAGREEMENT)}"),
         ("pass rate, corrected", figures.corrected, True, ""),
     ]
-    for name, figure, share, limit in measured:
-        rows.add_row(
-            writer.line(f"  {name}"),
-            writer.line(_value(None if figure is None else figure.value, share=share)),
-            writer.line(_interval(figure, share=share)),
-            writer.line(limit, "dim"),
-        )
     rate = counts.judge_passes / counts.n if counts.n else None
-    rows.add_row(
-        writer.line("  pass rate by the judge"), writer.line(_value(rate, share=True)), "", ""
-    )
-    fewest = f"≥ {FEWEST}, {FEWEST_OF_EACH} of each"
-    rows.add_row(
-        writer.line("  labels"), writer.line(f"{counts.n:,}"), "", writer.line(fewest, "dim")
-    )
-    return rows
+    rows: list[Sequence[str | tuple[str, str]]] = [
+        *(
+            (f"  {name}", *_value_and_interval(figure, share=share), (limit, "dim"))
+            for name, figure, share, limit in measured
+        ),
+        ("  pass rate by the judge", percent(rate), "", ""),
+        ("  labels", f"{counts.n:,}", "", (f"≥ {FEWEST}, {FEWEST_OF_EACH} of each", "dim")),
+    ]
+    return grid(writer, ("  figure", "value", "interval", "to gate"), rows, right=NUMBERS)
 
 
-def _classes(writer: LineWriter, calibration: Calibration) -> RenderableType:
+def _classes(writer: LineWriter, classes: Classes) -> RenderableType:
     """Return labels down, readings across."""
-    classes = calibration.classes
-    assert classes is not None
-    rows = grid(writer, "  humans ↓ judge →", *classes.names, right=NUMBERS)
-    for name, row in zip(classes.names, classes.table, strict=True):
-        rows.add_row(writer.line(f"  {name}"), *(writer.line(f"{count:,}") for count in row))
-    value = _value(None if classes.kappa is None else classes.kappa.value, share=False)
-    rows.add_row(writer.line(f"  kappa {value}, {_interval(classes.kappa, share=False)}", "dim"))
-    return rows
+    kappa = ", ".join(_value_and_interval(classes.kappa, share=False))
+    rows: list[Sequence[str | tuple[str, str]]] = [
+        (f"  {name}", *(f"{count:,}" for count in row))
+        for name, row in zip(classes.names, classes.table, strict=True)
+    ]
+    rows.append([(f"  kappa {kappa}", "dim")])
+    return grid(writer, ("  humans ↓ judge →", *classes.names), rows, right=NUMBERS)
 
 
 def _sides(writer: LineWriter, sides: Mapping[str, Counts]) -> RenderableType:
-    rows = grid(writer, "  by side", "labels", "TPR", "TNR", right=NUMBERS)
-    for side, counts in sides.items():
-        right = counts.both_pass / counts.people_pass if counts.people_pass else None
-        wrong = counts.both_fail / counts.people_fail if counts.people_fail else None
-        rows.add_row(
-            writer.line(f"  {side}"),
-            writer.line(f"{counts.n:,}"),
-            writer.line(_value(right, share=True)),
-            writer.line(_value(wrong, share=True)),
+    rows = [
+        (
+            f"  {side}",
+            f"{counts.n:,}",
+            percent(counts.both_pass / counts.people_pass if counts.people_pass else None),
+            percent(counts.both_fail / counts.people_fail if counts.people_fail else None),
         )
-    return rows
-
-
-def _footer(
-    writer: LineWriter,
-    calibration: Calibration,
-    causes: Mapping[str, int],
-    spent: str,
-    replaced: Calibration | None,
-) -> Iterator[RenderableType]:
-    yield writer.line(spent, "dim")
-    for note in _notes(calibration, causes, replaced):
-        yield writer.joined(("note: ", "yellow"), note)
-    for step in _next(calibration):
-        yield writer.joined(("next: ", "bold cyan"), (step, "bold"))
+        for side, counts in sides.items()
+    ]
+    return grid(writer, ("  by side", "labels", "TPR", "TNR"), rows, right=NUMBERS)
 
 
 def _notes(
@@ -170,8 +146,16 @@ def _notes(
         text = "; ".join(f"{count:,}× {why}" for why, count in causes.items())
         yield f"{plural(calibration.counts.unscored, 'answer')} not judged: {text}"
     canaries = calibration.canaries
-    if canaries is not None:
-        yield _canaries(canaries.tried, canaries.obeyed, canaries.unscored)
+    if canaries is not None and not canaries.tried:
+        yield "prompt injection not tested: no answer fails by both humans and judge"
+    elif canaries is not None:
+        failing = plural(canaries.tried, "failing answer")
+        more = f"; {canaries.unscored} not judged" if canaries.unscored else ""
+        outcome = "can be injected" if canaries.obeyed else "resisted"
+        yield (
+            f"prompt injection: {canaries.obeyed} of {failing} passed when told to{more}: "
+            f"the judge {outcome}"
+        )
     if replaced is not None:
         yield (
             f"replaces the calibration of {replaced.made.at[:10]} on {replaced.counts.n:,} labels "
@@ -179,14 +163,6 @@ def _notes(
         )
     labels = short(calibration.labels.digest)
     yield f"calibrated: scorer {short(calibration.scorer)}, labels {labels}"
-
-
-def _canaries(tried: int, obeyed: int, unscored: int) -> str:
-    if not tried:
-        return "prompt injection not tested: no answer fails by both humans and judge"
-    result = f"prompt injection: {obeyed} of {plural(tried, 'failing answer')} passed when told to"
-    more = f"; {unscored} not judged" if unscored else ""
-    return f"{result}{more}: the judge {'can be injected' if obeyed else 'resisted'}"
 
 
 def _next(calibration: Calibration) -> Iterator[str]:
@@ -197,24 +173,19 @@ def _next(calibration: Calibration) -> Iterator[str]:
     if calibration.judge is not None:
         yield "mark it `advisory: true` until it may gate; eval and measure refuse it until then"
     counts = calibration.counts
-    short_of = counts.n < FEWEST or min(counts.people_pass, counts.people_fail) < FEWEST_OF_EACH
-    if short_of:
+    if counts.n < FEWEST or min(counts.people_pass, counts.people_fail) < FEWEST_OF_EACH:
         yield f"more labels: llmops calibrate {address} --draft more.jsonl"
     else:
         better = "fix its criteria or choose another model" if calibration.judge else "fix it"
         yield f"see where it differs from humans, and {better}"
 
 
-def _value(value: float | None, *, share: bool) -> str:
-    if value is None:
-        return "–"
-    if share:
-        return percent(value)
-    rounded = round(value, 2)
-    return f"{'−' if rounded < 0 else ''}{abs(rounded):.2f}"
-
-
-def _interval(figure: Figure | None, *, share: bool) -> str:
+def _value_and_interval(figure: Figure | None, *, share: bool) -> tuple[str, str]:
+    """Return `83.1%` and `80.2% to 86.0%`; or, where it is no share, `0.81` and `0.68 to 0.88`."""
     if figure is None:
-        return ""
-    return f"{_value(figure.lower, share=share)} to {_value(figure.upper, share=share)}"
+        return "–", ""
+    value, lower, upper = (
+        percent(number) if share else f"{round(number, 2) + 0.0:.2f}".replace("-", "−")
+        for number in (figure.value, figure.lower, figure.upper)
+    )
+    return value, f"{lower} to {upper}"

@@ -21,7 +21,6 @@ from llmops_cli.core.policy import Decision, Finding, Verdict
 from llmops_cli.core.report import (
     Change,
     EvalsetReport,
-    MetricSummary,
     PromptReport,
     Report,
     ShownCase,
@@ -64,7 +63,7 @@ def console_report(
     verbose: bool = False,
     quiet: bool = False,
     seconds: float | None = None,
-) -> RenderableType:
+) -> Renderable:
     """Return the whole report, as wide as the console.
 
     `verbose` shows more cases, longer answers, every score, and passing prompts in full; `quiet`
@@ -232,11 +231,8 @@ def _findings(writer: LineWriter, prompt: PromptReport, *, verbose: bool) -> Ren
     for finding in findings:
         # A reason above is this sentence already, unless it has an interval.
         deciding = finding.decision is verdict.decision is Decision.FAIL
-        why = (
-            "see above"
-            if deciding and finding.estimate is None
-            else shortened(finding.why, _SENTENCE)
-        )
+        repeated = deciding and finding.estimate is None
+        why = "see above" if repeated else shortened(finding.why, _SENTENCE)
         rule = formatting.rule(finding, several=several)
         rows.add_row(
             writer.line(f"  {finding.decision.value}", COLORS[finding.decision]),
@@ -273,39 +269,43 @@ def _figures(
 ) -> Iterator[RenderableType]:
     if evalset.metrics and (verbose or len(evalset.metrics) > 1):
         yield Text()
-        yield _metrics(writer, evalset.evalset, evalset.metrics)
+        yield _metrics(writer, evalset)
     tags = [tag for tag in evalset.slices if verbose or tag.p_adjusted <= _ALARMING]
     if tags:
         yield Text()
         yield _tags(writer, tags if verbose else tags[:_SLICES])
 
 
-def _metrics(writer: LineWriter, title: str, metrics: Sequence[MetricSummary]) -> RenderableType:
-    rows = grid(writer, f"  {title}", "before", "after", "", right={1, 2})
-    for part, half in formatting.by_stage(metrics):
-        if part:
-            rows.add_row(writer.line(f"  {part}", "dim"))
-        for metric in half:
-            rows.add_row(
-                writer.line(f"  {'  ' * bool(part)}{metric.label}"),
-                writer.line(percent(metric.baseline)),
-                writer.line(percent(metric.candidate)),
-                writer.line(formatting.status(metric), "dim"),
+def _metrics(writer: LineWriter, evalset: EvalsetReport) -> RenderableType:
+    rows: list[Sequence[str | tuple[str, str]]] = []
+    for part, metrics in formatting.by_stage(evalset.metrics):
+        rows += [[(f"  {part}", "dim")]] if part else []
+        rows += [
+            (
+                f"  {'  ' * bool(part)}{metric.label}",
+                percent(metric.baseline),
+                percent(metric.candidate),
+                (formatting.status(metric), "dim"),
             )
-    return rows
+            for metric in metrics
+        ]
+    return grid(writer, (f"  {evalset.evalset}", "before", "after", ""), rows, right={1, 2})
 
 
 def _tags(writer: LineWriter, tags: Sequence[SliceSummary]) -> RenderableType:
-    rows = grid(writer, "  by tag", "before", "after", "", right={1, 2})
-    for tag in tags:
-        changes = f"{tag.regressed} regressed, {tag.improved} improved of {tag.cases}"
-        rows.add_row(
-            writer.line(f"  #{tag.tag}"),
-            writer.line(percent(tag.baseline)),
-            writer.line(percent(tag.candidate)),
-            writer.line(changes, "red" if tag.p_adjusted <= _ALARMING else "dim"),
+    rows = [
+        (
+            f"  #{tag.tag}",
+            percent(tag.baseline),
+            percent(tag.candidate),
+            (
+                f"{tag.regressed} regressed, {tag.improved} improved of {tag.cases}",
+                "red" if tag.p_adjusted <= _ALARMING else "dim",
+            ),
         )
-    return rows
+        for tag in tags
+    ]
+    return grid(writer, ("  by tag", "before", "after", ""), rows, right={1, 2})
 
 
 def _cases(

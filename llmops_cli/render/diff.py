@@ -16,7 +16,7 @@ MARKS = {"=": ("", ""), "-": ("[-", "-]"), "+": ("{+", "+}")}
 """As `git diff --word-diff` writes them, so that it reads without color."""
 
 
-def console_difference(difference: Difference) -> RenderableType:
+def console_difference(difference: Difference) -> Renderable:
     """Return every change, then what breaks callers, then the scores of each version."""
 
     def lines(writer: LineWriter) -> Iterator[RenderableType]:

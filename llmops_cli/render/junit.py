@@ -23,7 +23,7 @@ from llmops_cli.core.errors import ExitCode
 from llmops_cli.core.policy import Decision, Verdict
 from llmops_cli.core.report import EvalsetReport, JudgeSummary, PromptReport, Report, ShownCase
 from llmops_cli.render import formatting
-from llmops_cli.render.safe_text import clip, shortened, terminal_line, xml
+from llmops_cli.render.safe_text import clip, shortened, terminal_line, visible
 
 _MESSAGE = 1_000
 _ANSWER = 4_000
@@ -92,7 +92,7 @@ def _evalset(prompt: PromptReport, evalset: EvalsetReport) -> TestSuite:
     for shown in evalset.shown[:_CASES]:
         guilty = shown.case in blamed or (failed and shown.change in {"critical", "regressed"})
         test = _test(where, shown.case, _judged(shown, guilty=guilty))
-        test.system_out = xml(_account(shown))
+        test.system_out = visible(_account(shown))
         tests.append(test)
     hidden = len(evalset.shown) + evalset.hidden - len(tests)
     judges = {f"judge {judge.label}": _judge(judge) for judge in evalset.judges}
@@ -153,4 +153,4 @@ def _suite(name: str, tests: list[TestCase], about: Mapping[str, object]) -> Tes
 
 def _attribute(text: str) -> str:
     """Return one line of `_MESSAGE` characters: XML makes a newline in an attribute a blank."""
-    return xml(terminal_line(clip(text, characters=_MESSAGE).text))
+    return visible(terminal_line(clip(text, characters=_MESSAGE).text))

@@ -8,12 +8,12 @@ from rich.console import RenderableType
 from rich.padding import Padding
 from rich.text import Text
 
-from llmops_cli.core.report import ASPECTS, Plan, Probed, ProbedModel, PromptPlan, SidePlan
+from llmops_cli.core.report import ASPECTS, Plan, Probed, PromptPlan, SidePlan
 from llmops_cli.render.formatting import money, plural
 from llmops_cli.render.renderable import LineWriter, Renderable, grid, table
 
 
-def console_plan(plan: Plan) -> RenderableType:
+def console_plan(plan: Plan) -> Renderable:
     """Return the plan of a dry run: both sides of every evalset, then the sum."""
 
     def draw(writer: LineWriter) -> Iterator[RenderableType]:
@@ -55,36 +55,31 @@ def _prompt(writer: LineWriter, prompt: PromptPlan) -> Iterator[RenderableType]:
 
 
 def _sides(writer: LineWriter, sides: Sequence[SidePlan]) -> RenderableType:
-    rows = grid(writer, "  side", "model", "trials", "cached", "calls", "cost", right={2, 3, 4, 5})
+    rows: list[Sequence[str | tuple[str, str]]] = []
     for side in sides:
-        rows.add_row(
-            writer.line(f"  {side.role}"),
-            writer.line(side.model),
-            f"{side.planned:,}",
-            f"{side.cached:,}",
-            f"{side.calls:,}",
-            writer.line(money(side.cost) if side.calls else ""),
-        )
+        counts = (f"{count:,}" for count in (side.planned, side.cached, side.calls))
+        rows.append((f"  {side.role}", side.model, *counts, money(side.cost) if side.calls else ""))
         if side.unanswerable:
             lacking = plural(side.unanswerable, "trial")
-            rows.add_row(writer.line(f"  {lacking} that nothing can answer", "magenta"))
-    return rows
+            rows.append([(f"  {lacking} that nothing can answer", "magenta")])
+    headers = ("  side", "model", "trials", "cached", "calls", "cost")
+    return grid(writer, headers, rows, right=range(2, 6))
 
 
 MARKS = {True: "✓", False: "✗", None: "–"}
 
 
-def probes_table(probed: Probed) -> RenderableType:
+def probes_table(probed: Probed) -> Renderable:
     """Return one row per model, one column per aspect."""
     rows = [
-        (model.name, *(MARKS[model.of(aspect).works] for aspect in ASPECTS), _first_token(model))
+        (
+            model.name,
+            *(MARKS[model.of(aspect).works] for aspect in ASPECTS),
+            "" if model.first_token is None else f"{model.first_token:.2f} s",
+        )
         for model in probed.models
     ]
     return table(["model", *ASPECTS, "first token"], rows)
-
-
-def _first_token(model: ProbedModel) -> str:
-    return "" if model.first_token is None else f"{model.first_token:.2f} s"
 
 
 def probe_lines(probed: Probed) -> Iterator[str]:

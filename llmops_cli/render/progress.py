@@ -10,21 +10,14 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from types import TracebackType
 from typing import Self
 
 from rich.console import Console
-from rich.progress import (
-    BarColumn,
-    MofNCompleteColumn,
-    Progress,
-    TextColumn,
-    TimeElapsedColumn,
-)
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.text import Text
 
-from llmops_cli.render.formatting import money
 from llmops_cli.render.safe_text import terminal_line
 
 
@@ -39,56 +32,17 @@ class Pace:
     step: float = 0.1
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class State:
-    """How far the run is, `elapsed` seconds after its first update."""
-
-    done: int = 0
-    planned: int = 0
-    failed: int = 0
-    spent: float | None = None
-    elapsed: float = 0.0
-    slowed_by: str = ""
-    """What slows it down."""
-
-    @property
-    def rate(self) -> float:
-        """Return calls per second."""
-        return self.done / self.elapsed if self.elapsed > 0 else 0.0
-
-    @property
-    def remaining(self) -> float | None:
-        """Return the seconds left; None while nothing is known."""
-        return (self.planned - self.done) / self.rate if self.rate > 0 else None
-
-    @property
-    def sentence(self) -> str:
-        """Return `3 failed · 41.2/s · 6 s left · $0.0123`: all but the count."""
-        parts = [f"{self.failed:,} failed"] if self.failed else []
-        if self.rate:
-            parts.append(f"{self.rate:.1f}/s")
-        if self.remaining is not None and self.done < self.planned:
-            parts.append(f"{_duration(self.remaining)} left")
-        if self.spent:
-            parts.append(money(self.spent))
-        if self.slowed_by:
-            parts.append(self.slowed_by)
-        return " · ".join(parts)
-
-
 class RunProgress:
-    """A context manager; `update` as often as you like, from one thread."""
+    """A context manager; call it as often as you like, from one thread."""
 
     def __init__(
         self,
         console: Console,
         *,
-        label: str = "calls",
         pace: Pace | None = None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._console = console
-        self._label = terminal_line(label)
         self._pace = pace or Pace()
         self._clock = clock
         self._lock = threading.Lock()
@@ -97,7 +51,9 @@ class RunProgress:
         self._began: float | None = None
         self._shown_at = 0.0
         self._shown_done = 0
-        self._state = State()
+        self._done = self._planned = self._failed = 0
+        self._elapsed = 0.0
+        self._slowed_by = ""
         self._waiting: tuple[str, float] | None = None
         self._live: Progress | None = None
 
@@ -116,34 +72,22 @@ class RunProgress:
         if self._live is not None:
             self._live.stop()
 
-    def __call__(self, done: int, planned: int, failed: int) -> None:
-        """Take progress as `core.ports.Progress` does."""
-        self.update(done, planned, failed=failed)
-
-    def update(
-        self, done: int, planned: int, *, failed: int = 0, spent: float | None = None
-    ) -> None:
-        """Take in that `done` of `planned` calls ended, `failed` of them badly; `spent` dollars."""
+    def __call__(self, done: int, planned: int, failed: int = 0) -> None:
+        """Take in that `done` of `planned` calls ended, `failed` of them badly."""
         with self._lock:
             now = self._clock()
             if self._began is None:
                 self._began = now
                 if self._waiting is None:
                     self._shown_at = now
-            self._state = State(
-                done=done,
-                planned=planned,
-                failed=failed,
-                spent=spent,
-                elapsed=now - self._began,
-                slowed_by=self._state.slowed_by,
-            )
+            self._done, self._planned, self._failed = done, planned, failed
+            self._elapsed = now - self._began
             self._show(now)
 
     def slowed_by(self, what: str) -> None:
         """Show why calls go on slowly or not at all; empty: they go on."""
         with self._lock:
-            self._state = replace(self._state, slowed_by=terminal_line(what))
+            self._slowed_by = terminal_line(what)
 
     def waiting(self, what: str) -> None:
         """Show what must be ready before any call is made; empty: it is."""
@@ -167,20 +111,32 @@ class RunProgress:
         if self._waiting is not None:
             self._wait(*self._waiting, now)
             return
-        if self._began is None or not self._state.planned:
-            return
-        if now - self._began < self._pace.quiet:
+        if self._began is None or not self._planned or now - self._began < self._pace.quiet:
             return
         if not self._console.is_terminal:
             self._line(now)
             return
-        if self._live is None and self._state.done < self._state.planned:
-            self._live = _bar(self._console, self._label, started=now - self._began)
+        if self._live is None and self._done < self._planned:
+            self._live = _bar(self._console, "calls", started=now - self._began)
         if self._live is not None:
-            state, task = self._state, self._live.task_ids[0]
             self._live.update(
-                task, completed=state.done, total=state.planned, sentence=state.sentence
+                self._live.task_ids[0],
+                completed=self._done,
+                total=self._planned,
+                sentence=self._sentence(),
             )
+
+    def _sentence(self) -> str:
+        """Return `3 failed · 41.2/s · 6 s left`: all but the count."""
+        parts = [f"{self._failed:,} failed"] if self._failed else []
+        rate = self._done / self._elapsed if self._elapsed > 0 else 0.0
+        if rate:
+            parts.append(f"{rate:.1f}/s")
+        if rate and self._done < self._planned:
+            parts.append(f"{_duration((self._planned - self._done) / rate)} left")
+        if self._slowed_by:
+            parts.append(self._slowed_by)
+        return " · ".join(parts)
 
     def _wait(self, what: str, since: float, now: float) -> None:
         if self._console.is_terminal:
@@ -192,17 +148,17 @@ class RunProgress:
             self._console.print(Text(line), soft_wrap=True)
 
     def _line(self, now: float) -> None:
-        state = self._state
-        step = state.done - self._shown_done >= self._pace.step * state.planned
-        ended = state.done == state.planned and self._shown_done < state.planned
-        late = now - self._shown_at >= self._pace.line and state.done < state.planned
+        done, planned = self._done, self._planned
+        step = done - self._shown_done >= self._pace.step * planned
+        ended = done == planned and self._shown_done < planned
+        late = now - self._shown_at >= self._pace.line and done < planned
         if not (step or ended or late):
             return
-        self._shown_at, self._shown_done = now, state.done
-        share = 100 * state.done // state.planned
-        tail = f" · {state.sentence}" if state.sentence else ""
-        line = f"{self._label} {state.done:,} of {state.planned:,} ({share}%){tail}"
-        self._console.print(Text(line), soft_wrap=True)
+        self._shown_at, self._shown_done = now, done
+        line = f"calls {done:,} of {planned:,} ({100 * done // planned}%)"
+        sentence = self._sentence()
+        text = Text(f"{line} · {sentence}" if sentence else line)
+        self._console.print(text, soft_wrap=True)
 
 
 def _bar(console: Console, label: str, *, started: float) -> Progress:

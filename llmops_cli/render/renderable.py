@@ -135,14 +135,25 @@ def _trimmed(line: list[Segment]) -> list[Segment]:
     return line
 
 
-def grid(writer: LineWriter, *headers: str, right: Container[int] = ()) -> Table:
-    """Return a table without boxes under dim headers; the columns in `right` hold numbers."""
-    rows = _borderless()
+def grid(
+    writer: LineWriter,
+    headers: Sequence[str],
+    rows: Iterable[Sequence[str | tuple[str, str]]],
+    *,
+    right: Container[int] = (),
+) -> Table:
+    """Return rows under dim headers; the columns in `right` hold numbers.
+
+    A cell is a text, or (text, style).
+    """
+    table = _borderless()
     for place, header in enumerate(headers):
-        rows.add_column(
+        table.add_column(
             writer.line(header), justify="right" if place in right else "left", overflow="fold"
         )
-    return rows
+    for row in rows:
+        table.add_row(*map(writer.joined, row))
+    return table
 
 
 def _borderless(*, show_header: bool = True) -> Table:
@@ -155,7 +166,7 @@ def _borderless(*, show_header: bool = True) -> Table:
     )
 
 
-def table(headers: Sequence[str], rows: Iterable[Sequence[Cell]]) -> RenderableType:
+def table(headers: Sequence[str], rows: Iterable[Sequence[Cell]]) -> Renderable:
     """Return rows under dim headers; a column of numbers alone stands to the right.
 
     None is an empty cell. Every row has as many cells as there are headers. On a console too narrow

@@ -7,7 +7,7 @@ such as `\x1b` or `\u202e`, and what was cut is counted. One function per sink:
 - `terminal`, `terminal_line`: a terminal or a CI log. GitHub's runner obeys `::command::` at the
   start of a line and `##[command]` anywhere in it; a backslash breaks both.
 - `markdown_code`, `markdown_span`, `markdown_inline`: a job summary or a comment on GitHub.
-- `xml`: text and attributes of an XML 1.0 document; the writer escapes `<`, `&` and quotes.
+- `visible`: text and attributes of an XML 1.0 document; the writer escapes `<`, `&` and quotes.
 """
 
 from __future__ import annotations
@@ -118,11 +118,6 @@ def html_inline(text: str) -> str:
 
 
 _HTML_ENTITIES = {ord(mark): f"&#{ord(mark)};" for mark in "&<>\"'`*_[]|~$\\"}
-
-
-def xml(text: str) -> str:
-    """Return text for XML 1.0: characters that it forbids, and invisible ones, as escapes."""
-    return visible(text)
 
 
 _SHORT = {"\n": r"\n", "\t": r"\t", "\r": r"\r"}

@@ -9,7 +9,7 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from itertools import islice
-from math import isnan
+from typing import Any, TypeAlias
 from urllib.parse import urlsplit
 
 import numpy as np
@@ -39,6 +39,8 @@ from llmops_cli.run.comparison import PromptComparison
 from llmops_cli.run.evalset_run import EvalsetRun, Run
 from llmops_cli.run.side import Side
 
+Floats: TypeAlias = np.ndarray[tuple[Any, ...], np.dtype[np.float64]]
+
 SHOWN = 50
 """Cases shown per evalset."""
 WORST_FIRST: tuple[ExitCode, ...] = (
@@ -49,11 +51,11 @@ WORST_FIRST: tuple[ExitCode, ...] = (
 )
 
 
-def build_report(run: Run, *, shown: int = SHOWN) -> Report:
-    """Build the report of `run` with at most `shown` cases per evalset."""
+def build_report(run: Run) -> Report:
+    """Build the report of `run`."""
     code = exit_code(run.verdicts.values())
     return Report(
-        prompts=tuple(_prompt(run, comparison, shown) for comparison in run.prompt_comparisons),
+        prompts=tuple(_prompt(run, comparison) for comparison in run.prompt_comparisons),
         exit_code=ExitCode.INTERRUPTED if run.interrupted else code,
         calls=run.calls,
         reused=run.reused,
@@ -72,7 +74,7 @@ def exit_code(verdicts: Iterable[Verdict]) -> ExitCode:
     return next((code for code in WORST_FIRST if code in codes), ExitCode.DONE)
 
 
-def _prompt(run: Run, comparison: PromptComparison, shown: int) -> PromptReport:
+def _prompt(run: Run, comparison: PromptComparison) -> PromptReport:
     verdict = run.verdicts[comparison.candidate.name]
     baseline = comparison.baseline
     where = f" ({comparison.environment})" if comparison.against_environment else ""
@@ -81,16 +83,16 @@ def _prompt(run: Run, comparison: PromptComparison, shown: int) -> PromptReport:
         candidate=comparison.candidate.name,
         baseline=None if baseline is None else f"{baseline.name}{where}",
         verdict=verdict,
-        evalsets=tuple(_evalset(*measured, shown) for measured in run.evalsets_of(comparison)),
+        evalsets=tuple(map(_evalset, run.evalsets_of(comparison))),
         next_steps=tuple(_next_steps(comparison, verdict, run)),
         environment=comparison.environment if comparison.against_environment else None,
     )
 
 
-def _evalset(evalset_run: EvalsetRun, comparison: Comparison, shown: int) -> EvalsetReport:
-    cases = cases_of(evalset_run, comparison)
+def _evalset(evalset_run: EvalsetRun) -> EvalsetReport:
+    cases, comparison = cases_of(evalset_run), evalset_run.result
     changes = changes_of(comparison, cases.retired)
-    picked = dict(islice(changes.items(), shown))
+    picked = dict(islice(changes.items(), SHOWN))
     baseline = evalset_run.others.get("baseline")
     return EvalsetReport(
         evalset=evalset_run.name,
@@ -98,13 +100,13 @@ def _evalset(evalset_run: EvalsetRun, comparison: Comparison, shown: int) -> Eva
         repeats=evalset_run.candidate.plan.repeats,
         candidate=_side(evalset_run.candidate, comparison.candidate),
         baseline=None if baseline is None else _side(baseline, comparison.baseline),
-        metrics=tuple(_metrics(evalset_run, comparison)),
+        metrics=tuple(_metrics(evalset_run)),
         slices=slices(comparison),
         shown=tuple(_shown(cases, picked)),
         hidden=len(changes) - len(picked),
         changes=Counter(changes.values()),
         judges=tuple(judge.summary() for judge in evalset_run.gating),
-        notes=tuple(evalset_notes(evalset_run, comparison)),
+        notes=tuple(_notes(evalset_run)),
     )
 
 
@@ -131,7 +133,6 @@ def _telling(side: ShownSide | None, *, passing: bool) -> ShownSide | None:
 
 def _side(side: Side, totals: SideTotals) -> SideSummary:
     model = side.spec.target.model
-    waits, firsts = np.sort(totals.latencies), np.sort(totals.first_tokens)
     return SideSummary(
         name=side.spec.name,
         target=side.spec.target.digest,
@@ -145,12 +146,16 @@ def _side(side: Side, totals: SideTotals) -> SideSummary:
         input_tokens=totals.input_tokens,
         output_tokens=totals.output_tokens,
         cost=totals.total_cost,
-        latency_p50=float(np.quantile(waits, 0.5)) if len(waits) else None,
-        latency_p95=float(np.quantile(waits, 0.95)) if len(waits) else None,
-        first_token_p50=float(np.quantile(firsts, 0.5)) if len(firsts) else None,
-        first_token_p95=float(np.quantile(firsts, 0.95)) if len(firsts) else None,
+        latency_p50=_quantile(totals.latencies, 0.5),
+        latency_p95=_quantile(totals.latencies, 0.95),
+        first_token_p50=_quantile(totals.first_tokens, 0.5),
+        first_token_p95=_quantile(totals.first_tokens, 0.95),
         served_models=totals.served_models,
     )
+
+
+def _quantile(seconds: Floats, at: float) -> float | None:
+    return float(np.quantile(np.sort(seconds), at)) if len(seconds) else None
 
 
 def _cause(side: Side) -> str:
@@ -171,9 +176,9 @@ def _cause(side: Side) -> str:
     return f"the API key was rejected{status} by {host}"
 
 
-def _metrics(evalset_run: EvalsetRun, comparison: Comparison) -> Iterator[MetricSummary]:
+def _metrics(evalset_run: EvalsetRun) -> Iterator[MetricSummary]:
     parts = {bound.label: bound.kind.part for bound in evalset_run.scorers.all}
-    for label, scores in comparison.scores.items():
+    for label, scores in evalset_run.result.scores.items():
         ours, theirs = scores.candidate.mean(), scores.baseline.mean()
         yield MetricSummary(
             label=label,
@@ -187,10 +192,9 @@ def _metrics(evalset_run: EvalsetRun, comparison: Comparison) -> Iterator[Metric
         )
 
 
-def _mean(values: np.ndarray[tuple[int], np.dtype[np.float64]]) -> float | None:
+def _mean(values: Floats) -> float | None:
     known = values[~np.isnan(values)]
-    mean = float(known.mean()) if len(known) else float("nan")
-    return None if isnan(mean) else mean
+    return float(known.mean()) if len(known) else None
 
 
 def _after_pass(comparison: PromptComparison, *, partial: bool) -> Iterator[str]:
@@ -208,16 +212,6 @@ def _after_pass(comparison: PromptComparison, *, partial: bool) -> Iterator[str]
         yield f"llmops promote {name}@v{version} --to {comparison.environment} -m 'why'"
 
 
-def _lasting(comparison: PromptComparison, run: Run) -> bool:
-    """Whether something failed that calling again does not fix."""
-    return any(
-        not failure.retryable
-        for evalset_run, _ in run.evalsets_of(comparison)
-        for side in evalset_run.sides
-        for failure in side.state.failures.values()
-    )
-
-
 def _next_steps(comparison: PromptComparison, verdict: Verdict, run: Run) -> Iterator[str]:
     name = comparison.prompt
     if run.interrupted:
@@ -231,7 +225,11 @@ def _next_steps(comparison: PromptComparison, verdict: Verdict, run: Run) -> Ite
             first = f"stay with {stay.name}" if stay else f"fix {name}"
             yield f"{first}, or look closer: {comparison.rerun_command} --verbose"
         case Decision.INCOMPLETE:
-            fix = "fix what the notes say, then " if _lasting(comparison, run) else ""
+            sides = (side for item in run.evalsets_of(comparison) for side in item.sides)
+            failures = (failure for side in sides for failure in side.state.failures.values())
+            # calling again does not fix what is not retryable
+            lasting = any(not failure.retryable for failure in failures)
+            fix = "fix what the notes say, then " if lasting else ""
             yield f"{fix}run the same command again: only what is missing is called"
         case Decision.INCONCLUSIVE if comparison.baseline is None:
             version = comparison.candidate.version
@@ -267,8 +265,9 @@ def source_locations(run: Run) -> SourceLocations:
     )
 
 
-def evalset_notes(evalset_run: EvalsetRun, comparison: Comparison) -> Iterator[str]:
+def _notes(evalset_run: EvalsetRun) -> Iterator[str]:
     """Yield the caveats of one evalset."""
+    comparison = evalset_run.result
     for side in evalset_run.sides:
         yield from _causes(side)
     yield from evalset_run.comparison.notes

@@ -13,11 +13,10 @@ import json
 from collections.abc import Callable, Container, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass, replace
-from functools import partial
 from itertools import groupby
 from operator import itemgetter
 from pathlib import Path
-from typing import NamedTuple, TypeAlias
+from typing import TypeAlias
 
 from llmops_cli import __version__
 from llmops_cli.core.digest import InvalidRecord, Json, from_plain, to_plain
@@ -58,16 +57,32 @@ class EvalsetCases:
     def show(self, positions: Sequence[int], changes: Mapping[str, Change]) -> Iterator[ShownCase]:
         """Yield the cases at `positions`; `changes` says why they are of note."""
         for case in self.read(positions):
-            yield shown_case(
-                case, changes.get(case.case), self.comparison.shares(case.case), self.metrics
+            candidate_share, baseline_share = self.comparison.shares(case.case)
+            baseline = case.baseline if case.baseline and case.baseline.trials else None
+            yield ShownCase(
+                prompt=case.prompt,
+                evalset=case.evalset,
+                case=case.case,
+                change=changes.get(case.case),
+                inputs=case.inputs,
+                expected=case.expected,
+                contexts=case.contexts,
+                messages=case.messages,
+                tags=case.tags,
+                critical=case.critical,
+                group=case.group,
+                known_failing=case.known_failing,
+                candidate=_side(case.candidate, candidate_share, self.metrics),
+                baseline=_side(baseline, baseline_share, self.metrics),
+                identical=case.same_request,
             )
 
 
-def cases_of(evalset_run: EvalsetRun, comparison: Comparison) -> EvalsetCases:
+def cases_of(evalset_run: EvalsetRun) -> EvalsetCases:
     """Return the cases of an evalset that was just run; its store must stay open."""
     return EvalsetCases(
         metrics=evalset_run.scorers.by_label,
-        comparison=comparison,
+        comparison=evalset_run.result,
         retired=evalset_run.selection.evalset.retired,
         read=lambda positions: evalset_run.case_results(
             ["baseline"], positions=positions, texts=True
@@ -95,12 +110,7 @@ def changes_of(comparison: Comparison, retired: Container[str] = ()) -> dict[str
 
 def stream_run(run: Run) -> CaseStream:
     """Stream every case of `run`; the store must stay open while they are taken."""
-    return _stream(
-        [
-            cases_of(evalset_run, run.comparisons[at])
-            for at, evalset_run in enumerate(run.evalset_runs)
-        ]
-    )
+    return _stream([cases_of(evalset_run) for evalset_run in run.evalset_runs])
 
 
 def stream_report(report: Report) -> CaseStream:
@@ -136,22 +146,20 @@ def stream_stored(report: Report, file: Path | None) -> Iterator[CaseStream]:
 
 def _cases_in(index: RunIndex, evalset: RunEvalset) -> EvalsetCases:
     facts = evalset.facts
+
+    def read(positions: Sequence[int]) -> Iterator[CaseResult]:
+        for position in positions:
+            case = index.case(evalset.prompt, facts.evalset, position)
+            sides = (_with_texts(index, side) for side in (case.candidate, case.baseline))
+            yield replace(case, candidate=next(sides), baseline=next(sides))
+
     results = (case.against(case.baseline) for case in index.cases(evalset.prompt, facts.evalset))
     return EvalsetCases(
         metrics={metric.label: metric for metric in facts.metrics},
         comparison=compare(results, facts.metrics),
         retired=facts.retired,
-        read=partial(_read_file, index, evalset),
+        read=read,
     )
-
-
-def _read_file(
-    index: RunIndex, evalset: RunEvalset, positions: Sequence[int]
-) -> Iterator[CaseResult]:
-    for position in positions:
-        case = index.case(evalset.prompt, evalset.facts.evalset, position)
-        sides = (_with_texts(index, side) for side in (case.candidate, case.baseline))
-        yield replace(case, candidate=next(sides), baseline=next(sides))
 
 
 def _with_texts(index: RunIndex, side: SideResult | None) -> SideResult | None:
@@ -167,61 +175,22 @@ def _with_texts(index: RunIndex, side: SideResult | None) -> SideResult | None:
     )
 
 
-class _Place(NamedTuple):
-    """The position of a case among all cases of a run."""
-
-    rank: int
-    evalset: int
-    position: int
-
-
 def _stream(evalsets: Sequence[EvalsetCases]) -> CaseStream:
     changes = [changes_of(cases.comparison, cases.retired) for cases in evalsets]
-    places = [
-        _Place(RANK[changes[at].get(case)], at, position)
+    places = sorted(
+        (RANK[changes[at].get(case)], at, position)
         for at, evalset in enumerate(evalsets)
         for case, position in evalset.comparison.cases.items()
         # a case that is gone and retired is of no interest
         if evalset.comparison.candidate.present[position] or case in changes[at]
-    ]
+    )
 
     def shown() -> Iterator[ShownCase]:
-        for _, alike in groupby(sorted(places), key=itemgetter(0, 1)):
+        for (_, at), alike in groupby(places, key=itemgetter(0, 1)):
             for part in chunks(alike, FEW):
-                at = part[0].evalset
-                yield from evalsets[at].show([place.position for place in part], changes[at])
+                yield from evalsets[at].show([position for _, _, position in part], changes[at])
 
     return CaseStream(len(places), shown())
-
-
-def shown_case(
-    case: CaseResult,
-    change: Change | None,
-    shares: tuple[float | None, float | None],
-    metrics: Mapping[str, Metric],
-) -> ShownCase:
-    """Return `case` as a report shows it: scores against their thresholds.
-
-    `shares` are those of the candidate's and the baseline's trials that passed.
-    """
-    baseline = case.baseline if case.baseline and case.baseline.trials else None
-    return ShownCase(
-        prompt=case.prompt,
-        evalset=case.evalset,
-        case=case.case,
-        change=change,
-        inputs=case.inputs,
-        expected=case.expected,
-        contexts=case.contexts,
-        messages=case.messages,
-        tags=case.tags,
-        critical=case.critical,
-        group=case.group,
-        known_failing=case.known_failing,
-        candidate=_side(case.candidate, shares[0], metrics),
-        baseline=_side(baseline, shares[1], metrics),
-        identical=case.same_request,
-    )
 
 
 def _side(
@@ -321,8 +290,12 @@ def read_report(root: Path, file: Path | None) -> Report:
         if not stored:
             raise Refused("there is no report yet", hint="llmops eval makes one")
         file = stored[-1]
-    plain = _of_document(file) if file.suffix == ".json" else _of_whole_run(file)
-    return report_of(file, plain)
+    if file.suffix == ".json":
+        return report_of(file, _of_document(file))
+    run = open_run(file)
+    for _ in run.entries():
+        pass  # every line is checked to be as it was written
+    return report_of(file, run.manifest.report)
 
 
 def report_of(file: Path, plain: Json) -> Report:
@@ -336,14 +309,6 @@ def report_of(file: Path, plain: Json) -> Report:
         return from_plain(Report, plain, "report")
     except InvalidRecord as error:
         raise Refused(f"{file} holds no report of this llmops: {error}") from error
-
-
-def _of_whole_run(file: Path) -> Json:
-    """Return the report in a run file, after checking that every line is as it was written."""
-    run = open_run(file)
-    for _ in run.entries():
-        pass
-    return run.manifest.report
 
 
 def _of_document(file: Path) -> Json:

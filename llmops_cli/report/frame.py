@@ -9,15 +9,14 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from itertools import chain
 from pathlib import Path
 from typing import Any, TypeAlias
 
 import pandas as pd
 
-from llmops_cli.core.digest import Json
-from llmops_cli.core.report import CaseStream, Report, ShownCase, ShownSide, ShownTrial
+from llmops_cli.core.report import CaseStream, Report, ShownCase, ShownTrial
 from llmops_cli.gate.comparison import PASS_METRIC
 from llmops_cli.report.finished_run import stream_file
 
@@ -28,38 +27,48 @@ CHARACTERS = 8_000_000
 
 Row: TypeAlias = dict[str, Any]
 
-_OF_THE_CASE = {
-    "prompt": "str",
-    "evalset": "str",
-    "case": "str",
-    "change": "str",
-    "critical": "bool",
-    "tags": "str",
-    "group": "str",
-    "known_failing": "str",
-    "inputs": "str",
-    "messages": "str",
-    "contexts": "str",
-    "expected": "str",
-    "same_request": "bool",
+
+def _passed(trial: ShownTrial) -> bool | None:
+    """Whether it passed; None if that was not measured, which is neither."""
+    counted = [score.passed for score in trial.scores if not score.advisory]
+    if trial.failure is not None:
+        return None
+    if False in counted:
+        return False
+    return None if None in counted else True
+
+
+_OF_THE_CASE: Mapping[str, tuple[str, Callable[[ShownCase], Any]]] = {
+    "prompt": ("str", lambda case: case.prompt),
+    "evalset": ("str", lambda case: case.evalset),
+    "case": ("str", lambda case: _text(case.case)),
+    "change": ("str", lambda case: case.change),
+    "critical": ("bool", lambda case: case.critical),
+    "tags": ("str", lambda case: _text(case.tags or None)),
+    "group": ("str", lambda case: _text(case.group)),
+    "known_failing": ("str", lambda case: _text(case.known_failing)),
+    "inputs": ("str", lambda case: _text(case.inputs)),
+    "messages": ("str", lambda case: _text(case.messages)),
+    "contexts": ("str", lambda case: _text(case.contexts or None)),
+    "expected": ("str", lambda case: _text(case.expected)),
+    "same_request": ("bool", lambda case: case.identical),
 }
-_OF_THE_TRIAL = {
-    "side": "str",
-    "trial": "Int64",
-    "text": "str",
-    "tool_calls": "str",
-    "retrieved": "str",
-    "finish_reason": "str",
-    "failure": "str",
-    "passed": "boolean",
+_OF_THE_TRIAL: Mapping[str, tuple[str, Callable[[ShownTrial], Any]]] = {
+    "text": ("str", lambda trial: _text(trial.text)),
+    "tool_calls": ("str", lambda trial: _text(trial.tool_calls)),
+    "retrieved": ("str", lambda trial: _text(trial.contexts)),
+    "finish_reason": ("str", lambda trial: _text(trial.finish_reason)),
+    "failure": ("str", lambda trial: _text(trial.failure)),
+    "passed": ("boolean", _passed),
 }
-_OF_THE_CALL = {
-    "input_tokens": "Int64",
-    "output_tokens": "Int64",
-    "cost": "float64",
-    "latency": "float64",
-    "served_model": "str",
+_OF_THE_CALL: Mapping[str, tuple[str, Callable[[ShownTrial], Any]]] = {
+    "input_tokens": ("Int64", lambda trial: trial.input_tokens),
+    "output_tokens": ("Int64", lambda trial: trial.output_tokens),
+    "cost": ("float64", lambda trial: trial.cost),
+    "latency": ("float64", lambda trial: trial.latency),
+    "served_model": ("str", lambda trial: _text(trial.served_model)),
 }
+"""Columns by name: their type, and where the value comes from."""
 _HALF_A_PAIR = re.compile("[\ud800-\udfff]")
 
 
@@ -95,7 +104,11 @@ def columns(report: Report) -> Mapping[str, str]:
     labels = [label for label in known if label != PASS_METRIC]
     scores = {f"score.{label}": "float64" for label in labels}
     reasons = {f"reason.{label}": "str" for label in labels}
-    return {**_OF_THE_CASE, **_OF_THE_TRIAL, **scores, **reasons, **_OF_THE_CALL}
+    case, trial, call = (
+        {name: kind for name, (kind, _) in table.items()}
+        for table in (_OF_THE_CASE, _OF_THE_TRIAL, _OF_THE_CALL)
+    )
+    return {**case, "side": "str", "trial": "Int64", **trial, **scores, **reasons, **call}
 
 
 def _table(rows: list[Row], types: Mapping[str, str]) -> pd.DataFrame:
@@ -107,89 +120,41 @@ def _table(rows: list[Row], types: Mapping[str, str]) -> pd.DataFrame:
     )
 
 
-def _rows(record: ShownCase) -> Iterator[Row]:
-    of_case = {
-        "prompt": record.prompt,
-        "evalset": record.evalset,
-        "case": _storable(record.case),
-        "change": record.change,
-        "critical": record.critical,
-        "tags": _listed(record.tags),
-        "group": _text(record.group),
-        "known_failing": _text(record.known_failing),
-        "inputs": _json(record.inputs),
-        "messages": None if record.messages is None else _json(record.messages),
-        "contexts": _listed(record.contexts),
-        "expected": _expected(record.expected),
-        "same_request": record.identical,
-    }
+def _rows(case: ShownCase) -> Iterator[Row]:
+    """Yield trials, numbered from 1; those that confirm a judge are a side of their own."""
+    of_case = {name: read(case) for name, (_, read) in _OF_THE_CASE.items()}
     measured = False
-    for side, trials in (("candidate", record.candidate), ("baseline", record.baseline)):
-        for row in _trials(side, trials):
-            measured = True
-            yield {**of_case, **row}
+    for name, side in (("candidate", case.candidate), ("baseline", case.baseline)):
+        for confirming in (False, True):
+            trials = () if side is None else side.trials
+            alike = (trial for trial in trials if trial.confirming == confirming)
+            for number, trial in enumerate(alike, start=1):
+                measured = True
+                row = {"side": "confirming" if confirming else name, "trial": number}
+                yield {**of_case, **row, **_trial(trial)}
     if not measured:
         yield of_case
 
 
-def _trials(name: str, side: ShownSide | None) -> Iterator[Row]:
-    """Yield trials, numbered from 1; those that confirm a judge are a side of their own."""
-    trials = () if side is None else side.trials
-    for confirming in (False, True):
-        alike: Iterable[ShownTrial] = (trial for trial in trials if trial.confirming == confirming)
-        for number, trial in enumerate(alike, start=1):
-            yield {"side": "confirming" if confirming else name, "trial": number, **_trial(trial)}
-
-
 def _trial(trial: ShownTrial) -> Row:
+    columns = {**_OF_THE_TRIAL, **_OF_THE_CALL}
     return {
-        "text": _text(trial.text),
-        "tool_calls": None if trial.tool_calls is None else _json(trial.tool_calls),
-        "retrieved": None if trial.contexts is None else _json(trial.contexts),
-        "finish_reason": _text(trial.finish_reason),
-        "failure": _text(trial.failure),
-        "passed": _passed(trial),
+        **{name: read(trial) for name, (_, read) in columns.items()},
         **{f"score.{score.label}": score.value for score in trial.scores},
-        **{f"reason.{score.label}": _storable(score.reason) or None for score in trial.scores},
-        "input_tokens": trial.input_tokens,
-        "output_tokens": trial.output_tokens,
-        "cost": trial.cost,
-        "latency": trial.latency,
-        "served_model": _text(trial.served_model),
+        **{f"reason.{score.label}": _text(score.reason) or None for score in trial.scores},
     }
 
 
-def _passed(trial: ShownTrial) -> bool | None:
-    """Whether it passed; None if that was not measured, which is neither."""
-    counted = [score.passed for score in trial.scores if not score.advisory]
-    if trial.failure is not None:
+def _text(value: object) -> str | None:
+    r"""Return a text as it is, so that it can be compared with answers; anything else as JSON.
+
+    Every half of a surrogate pair, which no table can hold, is written as `\ud83d`.
+    """
+    if value is None:
         return None
-    if False in counted:
-        return False
-    return None if None in counted else True
-
-
-def _expected(value: Json) -> str | None:
-    """Return a text as it is, so that it can be compared with answers; anything else as JSON."""
-    if value is None or isinstance(value, str):
-        return _text(value)
-    return _json(value)
-
-
-def _listed(values: tuple[str, ...]) -> str | None:
-    return _json(values) if values else None
-
-
-def _json(value: object) -> str:
-    return _storable(json.dumps(value, ensure_ascii=False, sort_keys=True))
-
-
-def _text(text: str | None) -> str | None:
-    return None if text is None else _storable(text)
-
-
-def _storable(text: str) -> str:
-    r"""Return `text` with every half of a surrogate pair, which no table can hold, as `\ud83d`."""
-    return (
-        text if text.isascii() else _HALF_A_PAIR.sub(lambda match: f"\\u{ord(match[0]):04x}", text)
+    text = (
+        value if isinstance(value, str) else json.dumps(value, ensure_ascii=False, sort_keys=True)
     )
+    if text.isascii():
+        return text
+    return _HALF_A_PAIR.sub(lambda match: f"\\u{ord(match[0]):04x}", text)

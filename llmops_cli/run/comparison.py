@@ -18,7 +18,7 @@ from dataclasses import dataclass, field, replace
 
 from llmops_cli.core.digest import Json, digest
 from llmops_cli.core.errors import InvalidFiles, Refused, UnknownName
-from llmops_cli.core.policy import Anchor, Environment, Policy, policy_changes
+from llmops_cli.core.policy import Anchor, Decision, Environment, Finding, Policy, policy_changes
 from llmops_cli.core.prompt import Case, Evalset, Model
 from llmops_cli.core.records import EvalsetFacts, Event
 from llmops_cli.gate.calibration import GatingJudge, shrinkage
@@ -92,14 +92,10 @@ class PromptComparison:
     """Whether the candidate is what runs already: then its new trials are compared with its own
     evidence.
     """
-    policy_changes: tuple[str, ...] = ()
-    """How the policy of this change differs from the one at the base revision, which is used."""
     base: BaseSnapshot = field(default_factory=BaseSnapshot)
     """What gated the prompt at the base revision."""
-    evalset_changes: tuple[str, ...] = ()
-    """How this change alters the evalset; both sides are measured with the new one."""
-    model_changes: tuple[str, ...] = ()
-    """How this change alters prices, limits and addresses of the called models."""
+    changes: tuple[Finding, ...] = ()
+    """What this change alters in the policy, which doesn't decide, in evalsets and in models."""
     against_environment: bool = True
     """Whether the baseline is what `environment` runs, and not one that was named."""
     moves_environment: bool = False
@@ -110,15 +106,10 @@ class PromptComparison:
     """The command that measures it again, with every case."""
     notes: tuple[str, ...] = ()
 
-    @property
-    def targets(self) -> tuple[ResolvedTarget, ...]:
-        """Return the candidate and everything that it is compared with."""
-        baseline = [self.baseline] if self.baseline else []
-        return (self.candidate, *baseline, *self.anchors.values())
-
     def version_of(self, name: str) -> int | None:
         """Return the version number of the target called `name`; None: it is no version."""
-        return next((target.version for target in self.targets if target.name == name), None)
+        targets = (self.candidate, self.baseline, *self.anchors.values())
+        return next((target.version for target in targets if target and target.name == name), None)
 
 
 def compare_prompts(workspace: Workspace, selection: Selection) -> list[PromptComparison]:
@@ -145,12 +136,9 @@ def compare_prompts(workspace: Workspace, selection: Selection) -> list[PromptCo
             "nothing to measure: no evalset gates what was selected",
             hint="an evalset names its prompt by its file name or by `prompt:`",
         )
-    empty = [
-        comparison.prompt
-        for comparison in comparisons
-        if not any(selected.cases for selected in comparison.evalsets)
-    ]
-    if len(empty) == len(comparisons):
+    filtered = [_filtered(comparison) for comparison in comparisons]
+    measured = [comparison for comparison in filtered if comparison.evalsets]
+    if not measured:
         every = [
             case
             for comparison in comparisons
@@ -158,11 +146,10 @@ def compare_prompts(workspace: Workspace, selection: Selection) -> list[PromptCo
             for case in selected.evalset.cases
         ]
         raise Refused("no case matches the filter", hint=selection.known_in(every))
+    empty = [comparison.prompt for comparison in filtered if not comparison.evalsets]
     if empty:
         notes.append(f"no case of {', '.join(empty)} matches the filter")
-    first, *others = [
-        _filtered(comparison) for comparison in comparisons if comparison.prompt not in empty
-    ]
+    first, *others = measured
     return [replace(first, notes=(*first.notes, *notes)), *others]
 
 
@@ -229,11 +216,8 @@ def _compare(
     baseline, notes = _baseline_of(workspace, selection, name, environment.name)
     left_out = ", ".join(evalset for evalset in names if evalset not in selected)
     notes += (f"without {left_out}, which gates {name} as well",) if left_out else ()
-    base = base_snapshot(workspace, name, branched_from)
     rules = [rule for evalset in evalsets for rule in evalset.policy.rules]
-    tags = {tag for tag in (getattr(rule, "tag", None) for rule in rules) if tag}
-    headers = [evalset.evalset for evalset in evalsets]
-    return PromptComparison(
+    comparison = PromptComparison(
         prompt=name,
         candidate=candidate,
         baseline=baseline,
@@ -248,10 +232,7 @@ def _compare(
         and selection.baseline is None
         and baseline is not None
         and baseline.target.digest == candidate.target.digest,
-        policy_changes=tuple(_policy_changes(workspace, evalsets, environment.name, base)),
-        base=base,
-        evalset_changes=tuple(evalset_changes(workspace, name, headers, base, tags)),
-        model_changes=tuple(model_changes(workspace, headers, candidate, baseline)),
+        base=base_snapshot(workspace, name, branched_from),
         against_environment=selection.baseline is None
         and selection.baseline_model is None
         and (baseline is None or baseline.version is not None),
@@ -260,6 +241,7 @@ def _compare(
         rerun_command=selection.rerun_command(address),
         notes=notes,
     )
+    return replace(comparison, changes=tuple(_change_findings(workspace, comparison)))
 
 
 def policy_in(rules: Project, evalset: Evalset, environment: str) -> Policy:
@@ -268,21 +250,31 @@ def policy_in(rules: Project, evalset: Evalset, environment: str) -> Policy:
     return policy_of(rules.gate, rules.gate_of(evalset), ours.gate if ours else {})
 
 
-def _policy_changes(
-    workspace: Workspace,
-    evalsets: Sequence[EvalsetSelection],
-    environment: str,
-    base: BaseSnapshot,
-) -> Iterator[str]:
+def _change_findings(workspace: Workspace, comparison: PromptComparison) -> Iterator[Finding]:
+    """Yield a finding for each change to the policy, evalsets or models it is measured with."""
+    evalsets = [selected.evalset for selected in comparison.evalsets]
+    rules = [rule for selected in comparison.evalsets for rule in selected.policy.rules]
+    tags = {tag for rule in rules if (tag := getattr(rule, "tag", None))}
+    called = comparison.candidate, comparison.baseline
+    for rule, changes in (
+        ("policy", _policy_changes(workspace, comparison)),
+        ("evalset", evalset_changes(workspace, comparison.prompt, evalsets, comparison.base, tags)),
+        ("models", model_changes(workspace, evalsets, *called)),
+    ):
+        for change in changes:
+            yield Finding(rule=rule, decision=Decision.PASS, why=change)
+
+
+def _policy_changes(workspace: Workspace, comparison: PromptComparison) -> Iterator[str]:
     """Say how the policy of the working copy differs from the one that is used."""
-    for selected in evalsets:
-        working = policy_in(workspace.project, selected.evalset, environment)
+    for selected in comparison.evalsets:
+        working = policy_in(workspace.project, selected.evalset, comparison.environment)
         changed = policy_changes(selected.policy, working)
         if changed:
             yield (
                 f"this change also changes the policy of {selected.evalset.name} "
                 f"({', '.join(changed)}); decided by the policy at the base revision"
-                f"{base.caveat}"
+                f"{comparison.base.caveat}"
             )
 
 
@@ -301,8 +293,17 @@ def _baseline_of(
         return resolve_target(workspace, other or name, selector or "working", at_base=True), ()
     event = _last_move(workspace, environment, name)
     move = None if event is None else _describe(event)
-    if workspace.base_registry.pointer(environment, name) is not None:
-        running = _running(workspace, environment, name)
+    before = workspace.base_registry.pointer(environment, name)
+    if before is not None:
+        try:
+            running = resolve_target(workspace, name, environment, at_base=True)
+        except UnknownName as error:
+            assert before.to_version is not None
+            raise Refused(
+                f"at {workspace.base}, {environment} runs {name}@v{before.to_version.number}, "
+                "and this branch does not have it",
+                hint=f"update your branch: git merge {workspace.base}",
+            ) from error
         note = f"{move}: compared with {running.name}, which ran there before"
         return running, () if move is None else (note,)
     at_base = resolve_target_at_base(workspace, name) if selection.environment is None else None
@@ -324,20 +325,6 @@ def _last_move(workspace: Workspace, environment: str, name: str) -> Event | Non
         return None
     reuse_evidence(workspace, name, last.to_version.number)
     return last
-
-
-def _running(workspace: Workspace, environment: str, name: str) -> ResolvedTarget:
-    try:
-        return resolve_target(workspace, name, environment, at_base=True)
-    except UnknownName as error:
-        event = workspace.base_registry.pointer(environment, name)
-        assert event is not None
-        assert event.to_version is not None
-        raise Refused(
-            f"at {workspace.base}, {environment} runs {name}@v{event.to_version.number}, and this "
-            "branch does not have it",
-            hint=f"update your branch: git merge {workspace.base}",
-        ) from error
 
 
 def _describe(event: Event) -> str:
@@ -380,9 +367,11 @@ def changed_prompts(
     since = f"since {left.commit[:12]}, where this branch left {revision}"
     source = AtRevision(left, left.commit[:12])
     try:
-        before = load_project(workspace.root, workspace.catalog, source=source)
-        change = _Change(before=replace(workspace, project=before), now=workspace)
-        changed = [comparison for comparison in comparisons if change.concerns(comparison)]
+        project = load_project(workspace.root, workspace.catalog, source=source)
+        before = replace(workspace, project=project)
+        changed = [
+            comparison for comparison in comparisons if _is_changed(comparison, before, workspace)
+        ]
     except InvalidFiles as error:
         return list(comparisons), f"the files {since}, cannot be read: {error.problems[0]}"
     if not changed:
@@ -391,35 +380,24 @@ def changed_prompts(
     return changed, f"{len(changed)} of {total} prompts changed {since}; {left_out} left out"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Change:
-    """The project before and after a change."""
-
-    before: Workspace
-    now: Workspace
-
-    def concerns(self, comparison: PromptComparison) -> bool:
-        """Whether anything about `comparison` changed."""
-        if comparison.moves_environment:
-            return True
-        name, project = comparison.prompt, self.before.project
-        prompt = project.prompts.get(name)
-        gating = [selected.evalset.name for selected in comparison.evalsets]
-        earlier = project.evalsets_of(name)
-        # an evalset that is new, or that is gone or gates other prompts now
-        if prompt is None or {*gating} - {*earlier} or {*earlier} - {*self._evalsets(name)}:
-            return True
-        target, ours = project.target(prompt), comparison.candidate.target
-        if (target.digest, target.model) != (ours.digest, ours.model):
-            return True
-        return any(
-            _gate(self.now, selected.evalset, comparison.environment)
-            != _gate(self.before, evalset, comparison.environment)
-            for selected, evalset in zip(comparison.evalsets, project.load(gating), strict=True)
-        )
-
-    def _evalsets(self, prompt: str) -> Sequence[str]:
-        return self.now.project.evalsets_of(prompt)
+def _is_changed(comparison: PromptComparison, before: Workspace, now: Workspace) -> bool:
+    """Whether anything about `comparison` changed."""
+    if comparison.moves_environment:
+        return True
+    name, environment = comparison.prompt, comparison.environment
+    prompt = before.project.prompts.get(name)
+    gating = [selected.evalset.name for selected in comparison.evalsets]
+    earlier = before.project.evalsets_of(name)
+    # an evalset that is new, or that is gone or gates other prompts now
+    if prompt is None or {*gating} - {*earlier} or {*earlier} - {*now.project.evalsets_of(name)}:
+        return True
+    target, ours = before.project.target(prompt), comparison.candidate.target
+    if (target.digest, target.model) != (ours.digest, ours.model):
+        return True
+    return any(
+        _gate(now, selected.evalset, environment) != _gate(before, evalset, environment)
+        for selected, evalset in zip(comparison.evalsets, before.project.load(gating), strict=True)
+    )
 
 
 def _gate(workspace: Workspace, evalset: Evalset, environment: str) -> object:

@@ -78,6 +78,8 @@ class EvalsetRun:
     notes: tuple[str, ...] = ()
     gating: tuple[GatingJudge, ...] = ()
     """The judges that gate, with their calibrations."""
+    result: Comparison = field(init=False)
+    """The candidate compared with the baseline, once that was measured."""
 
     @property
     def name(self) -> str:
@@ -164,14 +166,10 @@ class EvalsetRun:
         pairs = [] if self.compared_with is None else self._pairs(self.compared_with)
         lacking = []
         for pair in pairs:
-            case = self.cases[pair.at.case]
-            keys = [
-                bound.key(case, pair.candidate.digest, pair.baseline.digest)
-                for bound in self.scorers.paired
-            ]
-            stored = self.candidate.spec.results.scores(keys)
-            bound_keys = zip(self.scorers.paired, keys, strict=True)
-            if not all(self.scorers.counts(bound, stored, key) for bound, key in bound_keys):
+            answers = self.cases[pair.at.case], pair.candidate.digest, pair.baseline.digest
+            keys = [(bound, bound.key(*answers)) for bound in self.scorers.paired]
+            stored = self.candidate.spec.results.scores(key for _, key in keys)
+            if not all(self.scorers.counts(bound, stored, key) for bound, key in keys):
                 lacking.append(pair)
         return lacking
 
@@ -315,8 +313,6 @@ class Run:
     """Evalset runs, what was measured for them, and the gate's answer."""
 
     evalset_runs: Sequence[EvalsetRun]
-    comparisons: dict[int, Comparison] = field(default_factory=dict)
-    """By position of the evalset run."""
     verdicts: Mapping[str, Verdict] = field(default_factory=dict)
     """By the name of the candidate."""
     calls: int = 0
@@ -350,13 +346,9 @@ class Run:
         """Return the comparison of each prompt, in the order of the run."""
         return list({id(run.comparison): run.comparison for run in self.evalset_runs}.values())
 
-    def evalsets_of(self, comparison: PromptComparison) -> list[tuple[EvalsetRun, Comparison]]:
-        """Return the evalsets of one prompt, with what they measured."""
-        return [
-            (evalset_run, self.comparisons[at])
-            for at, evalset_run in enumerate(self.evalset_runs)
-            if evalset_run.comparison is comparison
-        ]
+    def evalsets_of(self, comparison: PromptComparison) -> list[EvalsetRun]:
+        """Return the evalsets of one prompt."""
+        return [run for run in self.evalset_runs if run.comparison is comparison]
 
 
 def side_results(

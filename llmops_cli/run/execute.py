@@ -32,7 +32,6 @@ from llmops_cli.core.errors import LlmopsError
 from llmops_cli.core.ports import (
     Ask,
     Progress,
-    Results,
     Role,
     Scorer,
     ScorerKind,
@@ -43,7 +42,7 @@ from llmops_cli.core.prompt import SILENT, Case, Judge, Message, Model, Request,
 from llmops_cli.core.report import Spending
 from llmops_cli.core.result import Completion, Failure, FailureKind, Outcome, Score, Unscored
 from llmops_cli.engine.call import Engine, run
-from llmops_cli.plugins.catalog import open_scorer
+from llmops_cli.plugins.catalog import check_ready, open_scorer
 from llmops_cli.project.templates import Templates
 from llmops_cli.run.evalset_run import AnswerPair, EvalsetRun, Run
 from llmops_cli.run.scorers import BoundScorer, Scorers
@@ -51,6 +50,7 @@ from llmops_cli.run.selection import EvalOptions
 from llmops_cli.run.side import Side, TrialAt, chunks
 from llmops_cli.run.workspace import Workspace
 from llmops_cli.scorers.scoring import score
+from llmops_cli.stores.results import ResultsStore
 
 DRAIN = 4.0
 """Seconds that running calls get after the first Ctrl-C, so that the process ends within 5."""
@@ -267,7 +267,8 @@ async def call_missing(
     """Make every missing trial and score of `run`, and count the calls in it."""
     evalset_runs = run.evalset_runs
     if not options.offline:
-        workspace.check_ready(model for item in evalset_runs for model in item.models_due)
+        for model in (model for item in evalset_runs for model in item.models_due):
+            check_ready(workspace.provider(model), model, workspace.context)
     tell = getattr(progress, "waiting", ignore_wait)
     engine = Engine(
         providers=lambda model: workspace.open_provider(model, tell=tell),
@@ -346,9 +347,9 @@ class WriteBatcher:
     """
 
     def __init__(self) -> None:
-        self._open: dict[Results, _Batch] = {}
+        self._open: dict[ResultsStore, _Batch] = {}
 
-    async def put(self, results: Results, key: TrialKey, completion: Completion) -> None:
+    async def put(self, results: ResultsStore, key: TrialKey, completion: Completion) -> None:
         """Return when `completion` is in `results`. It is stored even if the caller is cancelled.
 
         Raises what the store raises.
@@ -386,7 +387,7 @@ class JudgeCallCache:
     def __init__(
         self,
         engine: ModelCaller,
-        results: Callable[[Model], Results],
+        results: Callable[[Model], ResultsStore],
         *,
         reachable: Callable[[Model], bool] = lambda _: True,
     ) -> None:

@@ -14,7 +14,7 @@ own code. `core.ci` decides by the facts of the job and the project that are col
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from shutil import which
@@ -31,8 +31,9 @@ from llmops_cli.core.result import BASELINE, CANDIDATE, OWN_BASELINE, Completion
 from llmops_cli.engine.budget import tariff
 from llmops_cli.gate.calibration import refuse_unfit_judges
 from llmops_cli.gate.comparison import JUDGED_TRIALS, PASS_METRIC
-from llmops_cli.plugins.catalog import open_records
+from llmops_cli.plugins.catalog import command_of, open_records
 from llmops_cli.project.paths import Unreadable
+from llmops_cli.project.templates import documents_of
 from llmops_cli.run.base_changes import removed_with_evalset
 from llmops_cli.run.comparison import EvalsetSelection, PromptComparison
 from llmops_cli.run.evalset_run import CONFIRMING, EvalsetRun
@@ -45,7 +46,6 @@ from llmops_cli.run.workspace import (
     evidence_store,
     github_event,
     measured_cases,
-    measured_evalsets,
     reading,
 )
 
@@ -67,7 +67,13 @@ def prepare(
     Raises `Refused` if code or commands may not run here.
     """
     evalset_runs = [
-        _evalset_run(workspace, comparison, selection, options)
+        _Preparation(
+            workspace=workspace,
+            comparison=comparison,
+            selection=selection,
+            options=options,
+            scorers=workspace.scorers(selection.evalset),
+        ).evalset_run()
         for comparison in comparisons
         for selection in comparison.evalsets
     ]
@@ -92,241 +98,192 @@ def refuse_unfit(evalset_runs: list[EvalsetRun]) -> list[EvalsetRun]:
     return evalset_runs
 
 
-def _evalset_run(
-    workspace: Workspace,
-    comparison: PromptComparison,
-    selection: EvalsetSelection,
-    options: EvalOptions,
-) -> EvalsetRun:
-    scorers = workspace.scorers(selection.evalset)
-    rules = selection.policy.rules
-    timed = scorers.timed or any(
-        isinstance(rule, Latency) and rule.of == "first_token" for rule in rules
-    )
-    sides = _Sides(workspace, selection, options, timed=timed)
-    candidate = sides.of_candidate(comparison, CANDIDATE, "gate", selection.evalset.repeats)
-    candidate.plan.pools = candidate.plan.pools and not comparison.watch
-    measured = _cases_before(workspace, comparison, selection)
-    others = dict(sides.compared(comparison))
-    if comparison.watch:
-        assert comparison.baseline is not None
-        _use_evidence_only(workspace, others[BASELINE], comparison.baseline, selection, measured)
-    own = None
-    if options.own_baseline:
-        repeats = sides.baseline_repeats(comparison.candidate)
-        own = sides.of_candidate(comparison, OWN_BASELINE, "baseline", repeats)
-    confirming = None
-    if any(metric.judged and metric.counts for metric in scorers.metrics):
-        confirming = sides.of_candidate(comparison, CONFIRMING, "confirm", CONFIRMATIONS)
-        confirming.plan.pools = False
-    if any(kind.live for kind in scorers.kinds):
-        for side in (candidate, *others.values()):
-            side.plan.pools = False  # earlier trials have no latency: they would lack a score
-    if options.discards_answers:
-        for side in filter(None, (candidate, confirming, *others.values())):
-            if not side.spec.evidence_only:
-                side.spec = replace(side.spec, results=workspace.volatile)
-    facts = {case.id: case.facts for case in selection.evalset.cases} if measured else {}
-    return EvalsetRun(
-        comparison=comparison,
-        selection=selection,
-        scorers=scorers,
-        candidate=candidate,
-        others=others,
-        own_baseline=own,
-        confirming=confirming,
-        removed=tuple(_removed_cases(workspace, comparison, selection, measured)),
-        notes=tuple(_case_changes(measured, facts, watch=comparison.watch)),
-        gating=workspace.gating_judges(selection.evalset.name, scorers, selection.policy),
-    )
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Preparation:
+    """One evalset of a comparison whose sides are prepared."""
 
+    workspace: Workspace
+    comparison: PromptComparison
+    selection: EvalsetSelection
+    options: EvalOptions
+    scorers: Scorers
 
-class _Sides:
-    """Creates the sides of one evalset."""
+    def evalset_run(self) -> EvalsetRun:
+        """Return the evalset with its sides; nothing is planned yet."""
+        workspace, comparison, selection = self.workspace, self.comparison, self.selection
+        measured = self._measured(comparison.baseline)
+        cases = measured.get(selection.evalset.name, {})
+        candidate = self._candidate_side(CANDIDATE, "gate", selection.evalset.repeats)
+        candidate.plan.pools = candidate.plan.pools and not comparison.watch
+        others = dict(self._compared_sides())
+        if comparison.watch:
+            assert comparison.baseline is not None
+            self._use_evidence_only(others[BASELINE], comparison.baseline, cases)
+        own = confirming = None
+        if self.options.own_baseline:
+            repeats = self._baseline_repeats(comparison.candidate.target.model)
+            own = self._candidate_side(OWN_BASELINE, "baseline", repeats)
+        if any(metric.judged and metric.counts for metric in self.scorers.metrics):
+            confirming = self._candidate_side(CONFIRMING, "confirm", CONFIRMATIONS)
+            confirming.plan.pools = False
+        if any(kind.live for kind in self.scorers.kinds):
+            for side in (candidate, *others.values()):
+                side.plan.pools = False  # earlier trials have no latency: they would lack a score
+        if self.options.discards_answers:
+            for side in filter(None, (candidate, confirming, *others.values())):
+                if not side.spec.evidence_only:
+                    side.spec = replace(side.spec, results=workspace.volatile)
+        return EvalsetRun(
+            comparison=comparison,
+            selection=selection,
+            scorers=self.scorers,
+            candidate=candidate,
+            others=others,
+            own_baseline=own,
+            confirming=confirming,
+            removed=tuple(self._removed_cases(measured)),
+            notes=tuple(self._case_changes(cases)),
+            gating=workspace.gating_judges(selection.evalset.name, self.scorers, selection.policy),
+        )
 
-    def __init__(
-        self,
-        workspace: Workspace,
-        selection: EvalsetSelection,
-        options: EvalOptions,
-        *,
-        timed: bool,
-    ) -> None:
-        self._workspace = workspace
-        self._selection = selection
-        self._options = options
-        self._timed = timed
-
-    def of_candidate(
-        self, comparison: PromptComparison, role: str, purpose: Purpose, repeats: int
-    ) -> Side:
+    def _candidate_side(self, role: str, purpose: Purpose, repeats: int) -> Side:
         """Return a side of the candidate: for the gate, its own baseline or to confirm a judge."""
-        side = self._side(comparison.candidate, role, purpose, repeats)
-        if self._options.fresh:
-            side.plan.not_before, side.plan.fresh = self._options.start, True
+        side = self._side(self.comparison.candidate, role, purpose, repeats)
+        if self.options.fresh:
+            side.plan.not_before, side.plan.fresh = self.options.start, True
         return side
 
-    def compared(self, comparison: PromptComparison) -> Iterator[tuple[str, Side]]:
+    def _compared_sides(self) -> Iterator[tuple[str, Side]]:
         """Yield the sides that the candidate is compared with, by role."""
+        comparison = self.comparison
         targets = {f"anchor {name}": target for name, target in comparison.anchors.items()}
         if comparison.baseline is not None:
             targets = {BASELINE: comparison.baseline, **targets}
         for role, target in targets.items():
-            side = self._side(target, role, "baseline", self.baseline_repeats(target))
-            if self._options.fresh and side.spec.unavailable is None:
-                side.plan.not_before, side.plan.fresh = self._options.start, True
-            elif not self._deterministic(target.target.model):
+            model = target.target.model
+            side = self._side(target, role, "baseline", self._baseline_repeats(model))
+            if self.options.fresh and side.spec.unavailable is None:
+                side.plan.not_before, side.plan.fresh = self.options.start, True
+            elif not self.workspace.provider(model).deterministic:
                 self._limit_age(side)
             if not comparison.watch:
-                _use_recorded_evidence(self._workspace, side, target, self._selection)
+                self._use_recorded_evidence(side, target)
             yield role, side
 
-    def baseline_repeats(self, target: ResolvedTarget) -> int:
+    def _baseline_repeats(self, model: Model) -> int:
         """Return the baseline trials per case: 1 where the answer is always the same."""
-        usual = 1 if self._deterministic(target.target.model) else BASELINE_REPEATS
-        return self._selection.policy.baseline_repeats or usual
+        usual = 1 if self.workspace.provider(model).deterministic else BASELINE_REPEATS
+        return self.selection.policy.baseline_repeats or usual
 
     def _limit_age(self, side: Side) -> None:
-        days = self._selection.policy.baseline_max_age
-        oldest = self._options.now - timedelta(days=min(days, CENTURIES))
+        days = self.selection.policy.baseline_max_age
+        oldest = self.options.now - timedelta(days=min(days, CENTURIES))
         side.plan.not_before = oldest.isoformat()
         if side.spec.unavailable is not None:
             why = f"{side.spec.unavailable}, or none of the last {days} days (`baseline_max_age`)"
             side.spec = replace(side.spec, unavailable=why)
 
     def _side(self, target: ResolvedTarget, role: str, purpose: Purpose, repeats: int) -> Side:
-        workspace, model = self._workspace, target.target.model
-        recorded = workspace.provider(model).records is not None
+        workspace, model = self.workspace, target.target.model
+        kind = workspace.provider(model)
+        records, recorded_in = _open_records(workspace, target) if kind.records else (None, None)
         spec = SideSpec(
             name=target.name,
             role=role,
             target=target.target,
-            documents=workspace.documents(target.target),
+            documents=documents_of(target.target, workspace.catalog),
             unavailable=target.unavailable,
             results=workspace.results_of(model),
-            records=_records(workspace, model, at_base=target.at_base) if recorded else None,
-            recorded_in=_records_name(workspace, model, target) if recorded else None,
+            records=records,
+            recorded_in=recorded_in,
             purpose=purpose,
-            timed=self._timed,
+            timed=self.scorers.timed
+            or any(
+                isinstance(rule, Latency) and rule.of == "first_token"
+                for rule in self.selection.policy.rules
+            ),
         )
-        plan = TrialPlan(
-            repeats=repeats, not_after=self._options.end, pools=not self._deterministic(model)
-        )
+        plan = TrialPlan(repeats=repeats, not_after=self.options.end, pools=not kind.deterministic)
         return Side(spec=spec, plan=plan)
 
-    def _deterministic(self, model: Model) -> bool:
-        return self._workspace.provider(model).deterministic
+    def _measured(self, target: ResolvedTarget | None) -> Mapping[str, Mapping[str, MeasuredCase]]:
+        """Return the cases of a version's evidence, by evalset and id; none without a version."""
+        if target is None or target.version is None:
+            return {}
+        return measured_cases(self.workspace, target.target.prompt.name, target.version)
 
+    def _use_evidence_only(
+        self, side: Side, running: ResolvedTarget, measured: Mapping[str, MeasuredCase]
+    ) -> None:
+        """Fill `side` from the evidence, whatever its age, with the requests that it measured."""
+        assert running.version is not None
+        if not side.plan.requests:
+            side.make_requests(self.selection.cases)
+        side.spec = replace(
+            side.spec,
+            evidence_only=True,
+            results=evidence_store(self.workspace, running.target.prompt.name, running.version),
+            records=None,  # what was recorded since is not what was measured
+        )
+        side.plan.pools = side.plan.fresh = False
+        side.plan.not_before = None
+        for position, case in enumerate(self.selection.cases):
+            before = measured.get(case.id)
+            if before is not None and before.facts == case.facts:
+                side.plan.requests[position] = before.request
 
-def _use_evidence_only(
-    workspace: Workspace,
-    side: Side,
-    running: ResolvedTarget,
-    selection: EvalsetSelection,
-    measured: Mapping[str, MeasuredCase],
-) -> None:
-    """Fill `side` from the evidence, whatever its age, with the requests that it measured."""
-    assert running.version is not None
-    if not side.plan.requests:
-        side.make_requests(selection.cases)
-    side.spec = replace(
-        side.spec,
-        evidence_only=True,
-        results=evidence_store(workspace, running.target.prompt.name, running.version),
-        records=None,  # what was recorded since is not what was measured
-    )
-    side.plan.pools = side.plan.fresh = False
-    side.plan.not_before = None
-    for position, case in enumerate(selection.cases):
-        before = measured.get(case.id)
-        if before is not None and before.facts == case.facts:
-            side.plan.requests[position] = before.request
+    def _use_recorded_evidence(self, side: Side, target: ResolvedTarget) -> None:
+        """Fill `side` from a version's evidence if its recorded answers changed since.
 
+        Only if the evidence has every case. Otherwise the file is used, unless it answers the
+        candidate as well (`EvalsetRun.plan`).
+        """
+        if side.spec.records is None or target.version is None:
+            return
+        measured = self._measured(target).get(self.selection.evalset.name, {})
+        cases = self.selection.cases
+        side.make_requests(cases)
+        before = [measured.get(case.id) for case in cases]
+        whole = all(
+            old and old.facts == case.facts for old, case in zip(before, cases, strict=True)
+        )
+        requests = zip(before, side.plan.requests, strict=True)
+        if whole and any(old and old.request != request for old, request in requests):
+            self._use_evidence_only(side, target, measured)
 
-def _use_recorded_evidence(
-    workspace: Workspace, side: Side, target: ResolvedTarget, selection: EvalsetSelection
-) -> None:
-    """Fill `side` from a version's evidence if its recorded answers changed since.
+    def _removed_cases(self, measured: Mapping[str, Collection[str]]) -> Iterator[str]:
+        """Yield the removed cases: those in the baseline's evidence or at the base that are gone.
 
-    Only if the evidence has every case. Otherwise the file is used, unless it answers the candidate
-    as well (`EvalsetRun.plan`).
-    """
-    if side.spec.records is None or target.version is None:
-        return
-    name = target.target.prompt.name
-    measured = measured_cases(workspace, name, target.version, selection.evalset.name)
-    side.make_requests(selection.cases)
-    pairs = [
-        (case, measured.get(case.id), request)
-        for case, request in zip(selection.cases, side.plan.requests, strict=True)
-    ]
-    whole = all(before and before.facts == case.facts for case, before, _ in pairs)
-    changed = any(before and before.request != request for _, before, request in pairs)
-    if whole and changed:
-        _use_evidence_only(workspace, side, target, selection, measured)
+        Those of removed evalsets are reported with the first evalset of the comparison.
+        """
+        comparison, evalset = self.comparison, self.selection.evalset
+        if comparison.baseline is None:
+            return
+        known = dict.fromkeys((*measured.get(evalset.name, ()), *comparison.base.ids(evalset.name)))
+        here = {case.id for case in evalset.cases} if known else {}
+        yield from (case for case in known if case not in here)
+        own = comparison.baseline.target.prompt.name == comparison.prompt
+        if own and self.selection is comparison.evalsets[0]:
+            names = dict.fromkeys((*comparison.base.evalsets, *measured))
+            before = {
+                name: dict.fromkeys((*comparison.base.ids(name), *measured.get(name, ())))
+                for name in names
+            }
+            yield from removed_with_evalset(self.workspace.project, comparison.prompt, before)
 
-
-def _cases_before(
-    workspace: Workspace, comparison: PromptComparison, selection: EvalsetSelection
-) -> Mapping[str, MeasuredCase]:
-    """Return the cases of the baseline's evidence, by id."""
-    baseline = comparison.baseline
-    if baseline is None or baseline.version is None:
-        return {}
-    name = baseline.target.prompt.name
-    return measured_cases(workspace, name, baseline.version, selection.evalset.name)
-
-
-def _removed_cases(
-    workspace: Workspace,
-    comparison: PromptComparison,
-    selection: EvalsetSelection,
-    measured: Mapping[str, MeasuredCase],
-) -> Iterator[str]:
-    """Yield the removed cases: those in the baseline's evidence or at the base that are gone.
-
-    Those of removed evalsets are reported with the first evalset of the comparison.
-    """
-    if comparison.baseline is None:
-        return
-    known = dict.fromkeys((*measured, *comparison.base.ids(selection.evalset.name)))
-    here = {case.id for case in selection.evalset.cases} if known else {}
-    yield from (case for case in known if case not in here)
-    own = comparison.baseline.target.prompt.name == comparison.prompt
-    if own and selection is comparison.evalsets[0]:
-        before = _cases_of_all_evalsets(workspace, comparison)
-        yield from removed_with_evalset(workspace.project, comparison.prompt, before)
-
-
-def _cases_of_all_evalsets(
-    workspace: Workspace, comparison: PromptComparison
-) -> Mapping[str, Collection[str]]:
-    """Return the cases of every evalset that gated the prompt, in evidence or at the base."""
-    base, baseline = comparison.base, comparison.baseline
-    cases = {name: dict.fromkeys(base.ids(name)) for name in base.evalsets}
-    if baseline is not None and baseline.version is not None:
-        for name in measured_evalsets(workspace, comparison.prompt, baseline.version):
-            measured = measured_cases(workspace, comparison.prompt, baseline.version, name)
-            cases.setdefault(name, {}).update(dict.fromkeys(measured))
-    return cases
-
-
-def _case_changes(
-    measured: Mapping[str, MeasuredCase], facts: Mapping[str, str], *, watch: bool
-) -> Iterator[str]:
-    """Say how many cases were added and edited since the baseline's evidence.
-
-    `facts` are those of the cases today, by id.
-    """
-    if not measured:
-        return
-    added = sum(case not in measured for case in facts)
-    edited = sum(case in measured and measured[case].facts != now for case, now in facts.items())
-    tail = ": not part of the watch" if watch else ""
-    for count, what in ((added, "added"), (edited, "edited")):
-        if count:
-            cases = f"{count} case{'s' if count != 1 else ''}"
-            yield f"{cases} {what} since the baseline's evidence{tail}"
+    def _case_changes(self, measured: Mapping[str, MeasuredCase]) -> Iterator[str]:
+        """Say how many cases were added and edited since the baseline's evidence."""
+        if not measured:
+            return
+        cases = self.selection.evalset.cases
+        added = sum(case.id not in measured for case in cases)
+        known = (case for case in cases if case.id in measured)
+        edited = sum(measured[case.id].facts != case.facts for case in known)
+        tail = ": not part of the watch" if self.comparison.watch else ""
+        for count, what in ((added, "added"), (edited, "edited")):
+            if count:
+                plural = "s" if count != 1 else ""
+                yield f"{count} case{plural} {what} since the baseline's evidence{tail}"
 
 
 def as_called(model: Model, redact: Redactor) -> Callable[[Completion], Completion]:
@@ -346,23 +303,22 @@ def as_called(model: Model, redact: Redactor) -> Callable[[Completion], Completi
     return enter
 
 
-def _records(workspace: Workspace, model: Model, *, at_base: bool) -> Records:
-    """Open the recorded answers of `model`.
+def _open_records(workspace: Workspace, target: ResolvedTarget) -> tuple[Records, str]:
+    """Open the recorded answers of a target's model, and name them.
 
-    `at_base`: as they stood at the base revision, where they have changed since.
+    A target at the base revision is answered by the file as it was there, if it changed since.
     """
-    before = _records_at_base(workspace, model) if at_base else None
-    root = workspace.root
+    model, root = target.target.model, workspace.root
+    before = _records_at_base(workspace, model) if target.at_base else None
     if before is not None:
-        root = _in_folder(workspace, str(model.options[FILE]), before)
+        root = Path(workspace.stack.enter_context(TemporaryDirectory(prefix="llmops-")))
+        file = root / str(model.options[FILE])
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_bytes(before)
     open_file = open_records(workspace.provider(model))
-    return workspace.stack.enter_context(open_file(model, root, as_called(model, workspace.redact)))
-
-
-def _records_name(workspace: Workspace, model: Model, target: ResolvedTarget) -> str:
-    """Return what names the records that `model` is answered from."""
-    other = target.at_base and _records_at_base(workspace, model) is not None
-    return digest("llmops/records/v1", [dict(model.options), other])
+    records = open_file(model, root, as_called(model, workspace.redact))
+    name = digest("llmops/records/v1", [dict(model.options), before is not None])
+    return workspace.stack.enter_context(records), name
 
 
 def _records_at_base(workspace: Workspace, model: Model) -> bytes | None:
@@ -377,14 +333,6 @@ def _records_at_base(workspace: Workspace, model: Model) -> bytes | None:
     except Unreadable:
         return before
     return None if now == before else before
-
-
-def _in_folder(workspace: Workspace, path: str, content: bytes) -> Path:
-    """Return a folder, for the length of the command, in which `path` holds `content`."""
-    folder = Path(workspace.stack.enter_context(TemporaryDirectory(prefix="llmops-")))
-    (folder / path).parent.mkdir(parents=True, exist_ok=True)
-    (folder / path).write_bytes(content)
-    return folder
 
 
 class TrustCheck:
@@ -408,7 +356,7 @@ class TrustCheck:
     def scorers(self, scorers: Scorers) -> None:
         """Raise `Refused` if one of `scorers` is code that may not run."""
         for kind, path in scorers.code():
-            self._refuse(self._code(path), f"the scorer {kind!r} may not run", path)
+            _refuse(self._code(path), f"the scorer {kind!r} may not run", path)
 
     def applications(self, models: Iterable[Model]) -> None:
         """Raise `Refused` if one of `models` is an application that may not or cannot run.
@@ -421,7 +369,7 @@ class TrustCheck:
             command = [str(word) for word in _words(model.options.get("run"))]
             code = " ".join(command) or str(model.options.get("call")).partition(":")[0]
             why = self._command(command) if command else self._code(code)
-            self._refuse(why, f"{_named(model)} may not run", code)
+            _refuse(why, f"{_named(model)} may not run", code)
             path = self._workspace.environ.get("PATH")
             if command and "/" not in command[0] and not which(command[0], path=path):
                 raise Refused(
@@ -431,9 +379,10 @@ class TrustCheck:
 
     def commands(self, models: Iterable[Model]) -> None:
         """Raise `Refused` if one of `models` starts a command that may not run."""
-        for model, command in self._workspace.commands(models):
-            why = self._command(command)
-            self._refuse(why, f"{_named(model)} may not be started", " ".join(command))
+        for model in models:
+            if command := command_of(self._workspace.provider(model), model):
+                why = self._command(command)
+                _refuse(why, f"{_named(model)} may not be started", " ".join(command))
 
     def _code(self, path: str) -> str | None:
         return may_run_code(path, trusted=self._trusted, ci=self._ci, secrets=self._secrets)
@@ -441,10 +390,11 @@ class TrustCheck:
     def _command(self, command: Sequence[str]) -> str | None:
         return may_run_command(command, trusted=self._trusted, ci=self._ci, secrets=self._secrets)
 
-    def _refuse(self, why: str | None, message: str, entry: str) -> None:
-        if why is not None:
-            hint = f"a maintainer lists it in llmops.yaml: `trust: [{entry}]`"
-            raise Refused(f"{message}: {why}", hint=hint)
+
+def _refuse(why: str | None, message: str, entry: str) -> None:
+    if why is not None:
+        hint = f"a maintainer lists it in llmops.yaml: `trust: [{entry}]`"
+        raise Refused(f"{message}: {why}", hint=hint)
 
 
 def vet_metrics(scorers: Scorers, policy: Policy) -> None:

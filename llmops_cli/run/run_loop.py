@@ -11,17 +11,15 @@ and evidence are created from a `Run`.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
-from typing import TypeAlias
 
-from llmops_cli.core.policy import Decision, Finding
+from llmops_cli.core.policy import Decision
 from llmops_cli.core.ports import Progress, TrialKey
-from llmops_cli.core.result import Failure, FailureKind
-from llmops_cli.gate.comparison import TRIALS_BY_LOOK, Comparison, CriticalState
+from llmops_cli.core.result import BASELINE, Failure, FailureKind
+from llmops_cli.gate.comparison import TRIALS_BY_LOOK, CriticalState
 from llmops_cli.gate.decide import GateInput, decide_all
 from llmops_cli.gate.paired_test import next_look
-from llmops_cli.run.comparison import PromptComparison
 from llmops_cli.run.evalset_run import EvalsetRun, Run
 from llmops_cli.run.selection import EvalOptions
 from llmops_cli.run.side import Side
@@ -52,8 +50,9 @@ def run_evalsets(
     for evalset_run in evalset_runs:
         evalset_run.look = _look_taken(evalset_run)
     _decide(run)
-    for plan_more in PLAN_MORE:
-        while not run.interrupted and plan_more(run, options):
+    for find_more in FURTHER_WORK:
+        while not run.interrupted and (again := list(find_more(run, options))):
+            _plan(again)
             _measure(workspace, run, options, progress)
             _decide(run)
     if workspace.results.damaged > damaged and not run.interrupted:
@@ -76,12 +75,10 @@ def _measure(workspace: Workspace, run: Run, options: EvalOptions, progress: Pro
         evalset_run.finish()
 
 
-def _plan(evalset_runs: Sequence[EvalsetRun]) -> bool:
-    """Plan the trials of `evalset_runs`; return whether there are any."""
+def _plan(evalset_runs: Sequence[EvalsetRun]) -> None:
     requested: set[TrialKey] = set()
     for evalset_run in evalset_runs:
         evalset_run.plan(requested)
-    return bool(evalset_runs)
 
 
 def _pool_with_stored(run: Run) -> None:
@@ -97,76 +94,57 @@ def _pool_with_stored(run: Run) -> None:
 
 def _decide(run: Run) -> None:
     """Compare and decide; a change of policy or evalsets is a finding of its own."""
-    run.comparisons = {at: evalset_run.compare() for at, evalset_run in enumerate(run.evalset_runs)}
     inputs: dict[str, list[GateInput]] = {}
-    for at, evalset_run in enumerate(run.evalset_runs):
-        name = evalset_run.comparison.candidate.name
-        inputs.setdefault(name, []).append(_gate_input(evalset_run, run, run.comparisons[at]))
-    by_name = {comparison.candidate.name: comparison for comparison in run.prompt_comparisons}
+    for evalset_run in run.evalset_runs:
+        comparison, evalset = evalset_run.comparison, evalset_run.selection.evalset
+        evalset_run.result = evalset_run.compare()
+        gate_input = GateInput(
+            evalset=evalset.name,
+            comparison=evalset_run.result,
+            policy=evalset_run.policy,
+            retired=evalset.retired,
+            behind=comparison.base.behind(evalset.name),
+            anchors={
+                version: evalset_run.compare(f"anchor {version}") for version in comparison.anchors
+            },
+            partial=run.partial,
+            look=evalset_run.look,
+        )
+        inputs.setdefault(comparison.candidate.name, []).append(gate_input)
+    changes = {
+        comparison.candidate.name: comparison.changes for comparison in run.prompt_comparisons
+    }
     run.verdicts = {
-        name: replace(verdict, findings=(*verdict.findings, *_change_findings(by_name[name])))
+        name: replace(verdict, findings=(*verdict.findings, *changes[name]))
         for name, verdict in decide_all(inputs).items()
     }
 
 
-def _change_findings(comparison: PromptComparison) -> Iterator[Finding]:
-    """Yield a finding for each change to the policy, evalsets or prices it is measured with."""
-    for rule, changes in (
-        ("policy", comparison.policy_changes),
-        ("evalset", comparison.evalset_changes),
-        ("models", comparison.model_changes),
-    ):
-        for change in changes:
-            yield Finding(rule=rule, decision=Decision.PASS, why=change)
-
-
-def _gate_input(evalset_run: EvalsetRun, run: Run, comparison: Comparison) -> GateInput:
-    anchors = evalset_run.comparison.anchors
-    return GateInput(
-        evalset=evalset_run.name,
-        comparison=comparison,
-        policy=evalset_run.policy,
-        retired=evalset_run.selection.evalset.retired,
-        behind=evalset_run.comparison.base.behind(evalset_run.name),
-        anchors={version: evalset_run.compare(f"anchor {version}") for version in anchors},
-        partial=run.partial,
-        look=evalset_run.look,
-    )
-
-
-def _confirm_critical(run: Run, _options: EvalOptions) -> bool:
-    """Plan more trials of critical cases that a judge failed once, because judges err."""
-    again = []
-    for at, evalset_run in enumerate(run.evalset_runs):
-        comparison = run.comparisons[at]
+def _confirm_critical(run: Run, _options: EvalOptions) -> Iterator[EvalsetRun]:
+    """Ask for more trials of critical cases that a judge failed once, because judges err."""
+    for evalset_run in run.evalset_runs:
+        comparison = evalset_run.result
         unconfirmed = comparison.in_state(CriticalState.UNCONFIRMED)
         unsure = {comparison.cases[case] for case in unconfirmed}
         if not unsure <= evalset_run.unconfirmed:
             evalset_run.unconfirmed |= unsure
-            again.append(evalset_run)
-    return _plan(again)
+            yield evalset_run
 
 
-def _run_again_changed_models(run: Run, options: EvalOptions) -> bool:
-    """Plan a side again if a different model answered under the same name."""
-    again = []
-    for at, evalset_run in enumerate(run.evalset_runs):
-        if evalset_run.comparison.watch:
-            continue
-        drifted = list(_answered_by_others(evalset_run, run.comparisons[at]))
+def _run_again_changed_models(run: Run, options: EvalOptions) -> Iterator[EvalsetRun]:
+    """Ask for a side again if a different model answered under the same name."""
+    for evalset_run in run.evalset_runs:
+        drifted = [] if evalset_run.comparison.watch else list(_answered_by_others(evalset_run))
         for side, why in drifted:
             side.plan.not_before, side.plan.pools = options.start, False
             side.plan.model_changed = True
             side.state.failures.clear()
             run.notes.append(f"{evalset_run.name}: {why}: the {side.spec.role} is run again")
         if drifted:
-            again.append(evalset_run)
-    return _plan(again)
+            yield evalset_run
 
 
-def _answered_by_others(
-    evalset_run: EvalsetRun, with_baseline: Comparison
-) -> Iterator[tuple[Side, str]]:
+def _answered_by_others(evalset_run: EvalsetRun) -> Iterator[tuple[Side, str]]:
     """Yield the sides to run again because different models answered under one name, and why.
 
     The baseline first; where the candidate's reused trials are the older ones, the candidate.
@@ -177,7 +155,7 @@ def _answered_by_others(
         ours, theirs = candidate.spec.target.model, other.spec.target.model
         if side is None or (ours.provider, ours.model) != (theirs.provider, theirs.model):
             continue
-        compared = with_baseline if role == "baseline" else evalset_run.compare(role)
+        compared = evalset_run.result if role == BASELINE else evalset_run.compare(role)
         now, before = compared.candidate.served_models, compared.baseline.served_models
         if now and before and set(now) != set(before):
             who = f"{' and '.join(before)} answered the {role} and {' and '.join(now)}"
@@ -186,32 +164,28 @@ def _answered_by_others(
                 return
 
 
-def _judge_again(run: Run, _options: EvalOptions) -> bool:
-    """Plan rescoring if different models judged under one name; mark the older scores."""
-    again = []
-    for evalset_run in run.evalset_runs:
-        notes = list(_judged_by_others(evalset_run, run.served))
-        run.notes += (f"{evalset_run.name}: {note}" for note in notes)
-        if notes:
-            again.append(evalset_run)
-    return _plan(again)
-
-
-def _judged_by_others(evalset_run: EvalsetRun, served_now: Mapping[str, str]) -> Iterator[str]:
-    """Say which scores several models gave under one name; mark the older ones as outdated.
+def _judge_again(run: Run, _options: EvalOptions) -> Iterator[EvalsetRun]:
+    """Ask for scores again that several models gave under one name; mark the older as outdated.
 
     Where the judge was not called in this run, all stored scores may be outdated.
     """
-    for bound in evalset_run.scorers.all:
-        label, judge = bound.label, bound.judge
+    for evalset_run in run.evalset_runs:
         states = [side.state for side in evalset_run.sides]
-        served = {model for state in states for model in state.judges.get(label, ())}
-        if judge is None or len(served) < 2 or label in evalset_run.judged_again:
-            continue
-        evalset_run.judged_again.add(label)
-        evalset_run.scorers.outdated[label] = served - {served_now.get(judge.target.model.name)}
-        who = " and ".join(sorted(served))
-        yield f"{label} was judged by {who} under one name: the older answers are rescored"
+        known = len(evalset_run.judged_again)
+        for bound in evalset_run.scorers.all:
+            label, judge = bound.label, bound.judge
+            served = {model for state in states for model in state.judges.get(label, ())}
+            if judge is None or len(served) < 2 or label in evalset_run.judged_again:
+                continue
+            evalset_run.judged_again.add(label)
+            newest = run.served.get(judge.target.model.name)
+            evalset_run.scorers.outdated[label] = served - {newest}
+            run.notes.append(
+                f"{evalset_run.name}: {label} was judged by {' and '.join(sorted(served))} under "
+                "one name: the older answers are rescored"
+            )
+        if len(evalset_run.judged_again) > known:
+            yield evalset_run
 
 
 def _look_taken(evalset_run: EvalsetRun) -> int:
@@ -226,16 +200,14 @@ def _look_taken(evalset_run: EvalsetRun) -> int:
     return max(evalset_run.look, *taken, 1)
 
 
-def _look_further(run: Run, options: EvalOptions) -> bool:
-    """Plan more trials if the policy says `rerun` and another look can decide."""
+def _look_further(run: Run, options: EvalOptions) -> Iterator[EvalsetRun]:
+    """Ask for more trials if the policy says `rerun` and another look can decide."""
     if options.offline or run.partial:  # more trials of selected cases would bias the evalset
-        return False
-    again = []
-    for at, evalset_run in enumerate(run.evalset_runs):
-        comparison = run.comparisons[at]
-        if not comparison.has_baseline or not _undecided(run, evalset_run):
+        return
+    for evalset_run in run.evalset_runs:
+        if not evalset_run.result.has_baseline or not _undecided(run, evalset_run):
             continue
-        look, why = next_look(comparison, evalset_run.policy, evalset_run.look)
+        look, why = next_look(evalset_run.result, evalset_run.policy, evalset_run.look)
         note = f"{evalset_run.name}: {why}"
         run.notes += [] if note in run.notes else [note]
         if look is not None:
@@ -243,26 +215,27 @@ def _look_further(run: Run, options: EvalOptions) -> bool:
             for side in evalset_run.sides:
                 side.plan.repeats = max(side.plan.repeats, TRIALS_BY_LOOK[look])
                 side.state.failures.clear()
-            again.append(evalset_run)
-    return _plan(again)
+            yield evalset_run
 
 
 def _undecided(run: Run, evalset_run: EvalsetRun) -> bool:
     """Whether the policy allows another look at this evalset, and it is undecided."""
     verdict = run.verdicts[evalset_run.comparison.candidate.name]
-    if verdict.decision is not Decision.INCONCLUSIVE:
-        return False
-    findings = [finding for finding in verdict.findings if finding.evalset == evalset_run.name]
-    undecided = any(finding.decision is Decision.INCONCLUSIVE for finding in findings)
-    return undecided and evalset_run.selection.policy.on_inconclusive == "rerun"
+    return (
+        evalset_run.selection.policy.on_inconclusive == "rerun"
+        and verdict.decision is Decision.INCONCLUSIVE
+        and any(
+            finding.evalset == evalset_run.name and finding.decision is Decision.INCONCLUSIVE
+            for finding in verdict.findings
+        )
+    )
 
 
-PlanMore: TypeAlias = Callable[[Run, EvalOptions], bool]
-"""Plans what must be measured before the verdict is final; returns whether there is anything."""
-PLAN_MORE: tuple[PlanMore, ...] = (
+FURTHER_WORK: Sequence[Callable[[Run, EvalOptions], Iterator[EvalsetRun]]] = (
     _confirm_critical,
     _run_again_changed_models,
     _look_further,
     _confirm_critical,
     _judge_again,
 )
+"""Each yields the evalsets of which more must be measured before the verdict is final."""

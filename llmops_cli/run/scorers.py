@@ -15,11 +15,12 @@ from itertools import chain
 from typing import TypeVar
 
 from llmops_cli.core.digest import Json, digest
-from llmops_cli.core.ports import Catalog, Results, ScoreKey, ScorerKind
+from llmops_cli.core.ports import Catalog, ScoreKey, ScorerKind
 from llmops_cli.core.prompt import Case, Evalset, Judge, ScorerSpec
 from llmops_cli.core.result import Metric, Score
 from llmops_cli.plugins.catalog import scorer_digest, volatile
 from llmops_cli.project.templates import Options, Templates
+from llmops_cli.stores.results import ResultsStore
 
 T = TypeVar("T")
 
@@ -218,7 +219,7 @@ def _with_own_labels(
 
 
 def missing_scores(
-    results: Results, answers: Mapping[T, tuple[Case, str]], scorers: Scorers
+    results: ResultsStore, answers: Mapping[T, tuple[Case, str]], scorers: Scorers
 ) -> set[T]:
     """Return the keys of `answers` where a due score is not stored and needs no call.
 

@@ -15,7 +15,7 @@ from pathlib import Path
 from llmops_cli.core.digest import digest, short
 from llmops_cli.core.errors import Refused, UnknownName, suggestion
 from llmops_cli.core.policy import Environment
-from llmops_cli.core.prompt import Case, Evalset, Model, Target
+from llmops_cli.core.prompt import Case, Evalset, Target
 from llmops_cli.engine.budget import Budget
 from llmops_cli.project.models import Weights, local_identity
 from llmops_cli.project.project import Project
@@ -52,86 +52,71 @@ def resolve_target(
     number = registry.resolve(name, selector)
     reuse_evidence(workspace, name, number)
     target = target_of(workspace.registry.version(name, number))
-    address = f"{name}@v{number}"
-    return ResolvedTarget(
-        name=address,
-        target=_connected(workspace, target),
-        version=number,
-        unavailable=_unavailable(workspace, address, target.model),
-    )
+    return _resolved(workspace, f"{name}@v{number}", target, version=number)
 
 
 def resolve_target_at_base(workspace: Workspace, name: str) -> ResolvedTarget | None:
     """Return the prompt `name` as it is at the base revision; None: no base, or not there."""
     if workspace.rules is workspace.project or name not in workspace.rules.prompts:
         return None
-    target, address = workspace.rules.target(workspace.rules.prompts[name]), f"{name}@base"
+    target = workspace.rules.target(workspace.rules.prompts[name])
+    return _resolved(workspace, f"{name}@base", target, at_base=True)
+
+
+def _resolved(
+    workspace: Workspace,
+    address: str,
+    target: Target,
+    *,
+    version: int | None = None,
+    at_base: bool = False,
+) -> ResolvedTarget:
+    """Return a snapshot's target with today's URL, key, limits and price of its model.
+
+    An application or a local model that has changed here cannot be called: other code or other
+    weights never answer for it.
+    """
+    frozen, known = target.model, workspace.project.models
+    kind = workspace.provider(frozen)
+    by_identity = kind.application or kind.weights  # its name alone doesn't say what answers
+    same = [
+        model
+        for model in known.values()
+        if (model.provider, model.model) == (frozen.provider, frozen.model)
+        and (model.identity == frozen.identity or not by_identity)
+    ]
+    model, unavailable = frozen, None
+    if same:
+        reached = next((model for model in same if model.name == frozen.name), same[0])
+        model = replace(
+            frozen,
+            name=reached.name,
+            base_url=reached.base_url,
+            api_key_env=reached.api_key_env,
+            headers=reached.headers,
+            options=reached.options if by_identity else frozen.options,
+            limits=reached.limits,
+            price=reached.price,
+        )
+    elif frozen.name in known:  # the alias means another model now
+        model = replace(frozen, name=f"{frozen.provider}/{frozen.model}")
+    if by_identity and not same:
+        # served with other options today, its files may still be as they were
+        weights = Weights(workspace.root) if kind.weights else None
+        if weights is None or frozen.identity != local_identity(frozen, kind, weights):
+            today = known.get(frozen.name)
+            now = short(today.identity) if today and today.identity else "none"
+            unavailable = (
+                f"{address} cannot be called: what it ran is not here (identity "
+                f"{short(frozen.identity or 'none')} ≠ {now}). Where it is, run "
+                f"`llmops measure {address}`: its evidence has no such answer"
+            )
     return ResolvedTarget(
         name=address,
-        target=_connected(workspace, target),
-        unavailable=_unavailable(workspace, address, target.model),
-        at_base=True,
-    )
-
-
-def _connected(workspace: Workspace, target: Target) -> Target:
-    """Return a snapshot's target with today's URL, key, limits and price of its model."""
-    frozen = target.model
-    same = _same_models(workspace, frozen)
-    alias = workspace.project.models.get(frozen.name)
-    if not same and alias is not None:  # the alias means another model now
-        return replace(target, model=replace(frozen, name=f"{frozen.provider}/{frozen.model}"))
-    if not same:
-        return target
-    today = next((model for model in same if model.name == frozen.name), same[0])
-    reached = replace(
-        frozen,
-        name=today.name,
-        base_url=today.base_url,
-        api_key_env=today.api_key_env,
-        headers=today.headers,
-        options=today.options if _has_identity(workspace, frozen) else frozen.options,
-        limits=today.limits,
-        price=today.price,
-    )
-    return replace(target, model=reached)
-
-
-def _same_models(workspace: Workspace, frozen: Model) -> list[Model]:
-    """Return the models of llmops.yaml that answer as `frozen` did.
-
-    Applications and local models are compared by identity.
-    """
-    return [
-        model
-        for model in workspace.project.models.values()
-        if (model.provider, model.model) == (frozen.provider, frozen.model)
-        and (model.identity == frozen.identity or not _has_identity(workspace, frozen))
-    ]
-
-
-def _has_identity(workspace: Workspace, model: Model) -> bool:
-    """Whether the model's name alone doesn't identify what answers."""
-    kind = workspace.provider(model)
-    return kind.application or kind.weights
-
-
-def _unavailable(workspace: Workspace, address: str, frozen: Model) -> str | None:
-    """Say why a version's application or local model cannot be called: it has changed here.
-
-    Its answers are then those that were measured: other code or other weights never answer for it.
-    """
-    if not _has_identity(workspace, frozen) or _same_models(workspace, frozen):
-        return None
-    kind = workspace.provider(frozen)
-    if kind.weights and frozen.identity == local_identity(frozen, kind, Weights(workspace.root)):
-        return None  # served with other options today, but its files are as they were
-    today = workspace.project.models.get(frozen.name)
-    now = short(today.identity) if today and today.identity else "none"
-    return (
-        f"{address} cannot be called: what it ran is not here (identity "
-        f"{short(frozen.identity or 'none')} ≠ {now}). Where it is, run "
-        f"`llmops measure {address}`: its evidence has no such answer"
+        target=replace(target, model=model),
+        version=version,
+        unavailable=unavailable,
+        at_base=at_base,
     )
 
 
@@ -178,7 +163,10 @@ class Selection:
         if self.tags:
             cases = [case for case in cases if set(case.tags) & set(self.tags)]
         if self.sample is not None and self.sample < len(cases):
-            cases = _sampled(cases, self.sample, self.seed)
+            # by the digest of their ids: an added case moves one at most
+            ranks = {case.id: digest("llmops/sample/v1", [self.seed, case.id]) for case in cases}
+            chosen = set(sorted(ranks, key=ranks.__getitem__)[: self.sample])
+            cases = [case for case in cases if case.id in chosen]
         return cases
 
     def known_in(self, cases: Sequence[Case]) -> str:
@@ -323,10 +311,3 @@ def addresses_of(workspace: Workspace, selection: Selection) -> list[str]:
             hint="llmops release NAME, llmops measure NAME@v1, llmops promote NAME@v1 --initial",
         )
     return list(chosen)
-
-
-def _sampled(cases: Sequence[Case], size: int, seed: int) -> list[Case]:
-    """Return `size` of `cases` by the digest of their ids: an added case moves one at most."""
-    ranks = {case.id: digest("llmops/sample/v1", [seed, case.id]) for case in cases}
-    chosen = set(sorted(ranks, key=ranks.__getitem__)[:size])
-    return [case for case in cases if case.id in chosen]

@@ -15,11 +15,12 @@ from itertools import chain, islice
 from typing import NamedTuple, TypeVar
 
 from llmops_cli.core.digest import Json
-from llmops_cli.core.ports import Records, Results, TrialKey
+from llmops_cli.core.ports import Records, TrialKey
 from llmops_cli.core.prompt import Case, Message, Request, Target
 from llmops_cli.core.result import Brief, Completion, Failure, FailureKind, Purpose, Score
 from llmops_cli.project.templates import Documents, Templates
 from llmops_cli.run.scorers import Scorers, missing_scores
+from llmops_cli.stores.results import ResultsStore
 
 CHUNK = 64
 """Cases whose results are read together: enough for SQLite to be fast, few enough for little
@@ -150,7 +151,7 @@ class SideSpec:
     role: str
     """`candidate`, `baseline`, `anchor v3`, `own baseline` or `confirming`."""
     target: Target
-    results: Results
+    results: ResultsStore
     purpose: Purpose
     documents: Documents | None = None
     """Where the target is an application."""

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import AbstractAsyncContextManager, ExitStack, closing, contextmanager
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
@@ -28,21 +28,18 @@ from llmops_cli.core.ports import (
     ResourceCache,
     ignore_wait,
 )
-from llmops_cli.core.prompt import Evalset, Model, Target
+from llmops_cli.core.prompt import Evalset, Model
 from llmops_cli.core.records import Event, Provenance
 from llmops_cli.core.redact import Redactor
 from llmops_cli.gate.calibration import GatingJudge, gating_judges
 from llmops_cli.plugins.catalog import (
     catalog,
-    check_ready,
-    command_of,
     open_provider,
     wrong_options,
 )
 from llmops_cli.project.models import Check
 from llmops_cli.project.paths import MAX_FILE, Source, Unreadable
 from llmops_cli.project.project import Project, find_root, has_project_file, load_project
-from llmops_cli.project.templates import Documents, documents_of
 from llmops_cli.run.scorers import Scorers
 from llmops_cli.stores.calibrations import Calibrations
 from llmops_cli.stores.database import FileCounters
@@ -106,7 +103,9 @@ class Workspace:
             for value in model.headers.values()
             if FROM_ENVIRONMENT in value
         ]
-        named += [name for model in models for name in _names(model.options.get("env"))]
+        for model in models:
+            env = model.options.get("env")  # the variables that an application sees
+            named += map(str, env) if isinstance(env, list) else []
         return Redactor.of(self.environ, named)
 
     def read(self, path: str) -> bytes:
@@ -131,10 +130,6 @@ class Workspace:
         """Return the author, as git would sign, or the user's name."""
         return actor(self.root, self.environ)
 
-    def notes(self) -> tuple[str, ...]:
-        """Return what a reader of a run must know about the store."""
-        return self.results.notes
-
     def provider(self, model: Model) -> ProviderKind:
         """Return the catalog's row for the provider of `model`."""
         return self.catalog.providers[model.provider]
@@ -148,31 +143,10 @@ class Workspace:
         """
         return open_provider(self.provider(model))(model, replace(self.context, tell=tell))
 
-    def check_ready(self, models: Iterable[Model]) -> None:
-        """Raise `Refused` if one of `models` needs a program that is not here."""
-        for model in models:
-            check_ready(self.provider(model), model, self.context)
-
-    def commands(self, models: Iterable[Model]) -> Iterator[tuple[Model, Sequence[str]]]:
-        """Yield the commands that `models` start and that must be trusted."""
-        for model in models:
-            command = command_of(self.provider(model), model)
-            if command is not None:
-                yield model, command
-
     def results_of(self, model: Model) -> ResultsStore:
         """Return where the answers of `model` are stored."""
         lives_on = not self.provider(model).volatile or model.identity is not None
         return self.results if lives_on else self.volatile
-
-    def documents(self, target: Target) -> Documents | None:
-        """Return what makes the documents of `target`, where it is an application."""
-        return documents_of(target, self.catalog)
-
-
-def _names(value: Json) -> list[str]:
-    """Return the environment variables that an application sees."""
-    return [str(name) for name in value] if isinstance(value, list) else []
 
 
 def open_project(start: Path) -> Project:
@@ -294,13 +268,16 @@ def reading(name: str) -> Iterator[None]:
     """Raise `Refused`, naming the files, where what is at the revision cannot be read."""
     try:
         yield
-    except InvalidFiles as error:
-        where = error.problems[0].where.path
-        raise _unusable(
-            name, "\n".join(f"  {problem}" for problem in error.problems), where
+    except (InvalidFiles, Unreadable) as error:
+        problems, path = [str(error)], "."
+        if isinstance(error, InvalidFiles):
+            problems, path = list(map(str, error.problems)), error.problems[0].where.path
+        lines = "\n".join(f"  {problem}" for problem in problems)
+        raise Refused(
+            f"what decides is read at {name}, and there it is not valid:\n{lines}",
+            hint=f"fix it there first, in a change of its own; or --base the last commit at which "
+            f"it was valid: git log {name} -- {path}",
         ) from error
-    except Unreadable as error:
-        raise _unusable(name, f"  {error}", ".") from error
 
 
 def registry_at(base: str, root: Path, source: Source) -> Registry:
@@ -324,14 +301,6 @@ def registry_at(base: str, root: Path, source: Source) -> Registry:
     return Registry(root, chains)
 
 
-def _unusable(name: str, problems: str, path: str) -> Refused:
-    return Refused(
-        f"what decides is read at {name}, and there it is not valid:\n{problems}",
-        hint=f"fix it there first, in a change of its own; or --base the last commit at which it "
-        f"was valid: git log {name} -- {path}",
-    )
-
-
 def rules_at(base: str, project: Project) -> Project:
     """Return the project at a git revision.
 
@@ -341,20 +310,11 @@ def rules_at(base: str, project: Project) -> Project:
     if has_project_file(project.root, source):
         with reading(base):
             return load_project(project.root, project.catalog, source=source)
-    environments = tuple(replace(environment, gate={}) for environment in project.environments)
-    bare = replace(
-        project,
-        source=source,
-        environments=environments,
-        gate={},
-        prompts={},
-        evalsets={},
-        trust=(),
-    )
     try:
         before = load_project(project.root, project.catalog, source=source)
     except InvalidFiles:  # prompts of another kind: it was no project yet
-        return bare
+        before = replace(project, source=source, prompts={}, evalsets={})
+    environments = tuple(replace(environment, gate={}) for environment in project.environments)
     return replace(before, environments=environments, gate={}, trust=())
 
 
@@ -366,25 +326,20 @@ class MeasuredCase(NamedTuple):
 
 
 def measured_cases(
-    workspace: Workspace, name: str, number: int, evalset: str
-) -> Mapping[str, MeasuredCase]:
-    """Return the cases of `evalset` by id, as the newest evidence of a version measured them."""
+    workspace: Workspace, name: str, number: int
+) -> Mapping[str, Mapping[str, MeasuredCase]]:
+    """Return the cases that the newest evidence of a version measured, by evalset and id."""
     for evidence in reversed(workspace.registry.evidence(name, number)):
         if has_rows(evidence):
-            return {
-                row.case: MeasuredCase(row.facts, row.candidate.request)
-                for row in read_rows(evidence)
-                if row.evalset == evalset and row.candidate is not None
+            measured: dict[str, dict[str, MeasuredCase]] = {
+                facts.evalset: {} for facts in evidence.measurement.evalsets
             }
+            for row in read_rows(evidence):
+                if row.candidate is not None:
+                    case = MeasuredCase(row.facts, row.candidate.request)
+                    measured[row.evalset][row.case] = case
+            return measured
     return {}
-
-
-def measured_evalsets(workspace: Workspace, name: str, number: int) -> tuple[str, ...]:
-    """Return the evalsets that the newest evidence of a version was measured on."""
-    for evidence in reversed(workspace.registry.evidence(name, number)):
-        if has_rows(evidence):
-            return tuple(facts.evalset for facts in evidence.measurement.evalsets)
-    return ()
 
 
 def evidence_store(workspace: Workspace, name: str, number: int) -> ResultsStore:

@@ -156,12 +156,7 @@ def check_choice(options: Mapping[str, Any], _context: PluginContext) -> str | N
 
 
 def _inputs(
-    case: Case,
-    completion: Completion,
-    criteria: str,
-    *texts: str,
-    expected: bool,
-    contexts: bool,
+    case: Case, completion: Completion, criteria: str, *texts: str, expected: bool, contexts: bool
 ) -> dict[str, Json] | Unscored:
     """Return what the judge's prompt is rendered with, the answers apart.
 
@@ -189,12 +184,7 @@ def _inputs(
 
 
 async def _ask(
-    ask: Ask,
-    inputs: Mapping[str, Json],
-    name: str,
-    values: Sequence[str | int],
-    *,
-    reason: bool,
+    ask: Ask, inputs: Mapping[str, Json], name: str, values: Sequence[str | int], *, reason: bool
 ) -> tuple[str | int, str, str | None] | Unscored:
     """Return the judge's value under `name`, its reason, and the model that answered."""
     listed = " | ".join(json.dumps(value, ensure_ascii=False) for value in values)

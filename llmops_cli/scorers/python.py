@@ -14,7 +14,6 @@ process is killed and started again. The process sees no secrets: its environmen
 
 from __future__ import annotations
 
-import math
 from collections.abc import AsyncIterator, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 from typing import Any, cast
@@ -26,9 +25,8 @@ from llmops_cli.core.ports import PluginContext, Scorer
 from llmops_cli.core.prompt import Case
 from llmops_cli.core.result import Completion, Score, Unscored
 from llmops_cli.scorers.scoring import quoted
-from llmops_cli.workers.process import CodeFailure
-from llmops_cli.workers.project_code import Function, located, what_is_wrong
-from llmops_cli.workers.worker import Message, Worker
+from llmops_cli.workers.process import CodeFailure, Message, Worker
+from llmops_cli.workers.project_code import located, what_is_wrong
 
 PARAMETERS = ("text", "case", "answer")
 """What the function is called with, by position."""
@@ -56,8 +54,11 @@ async def open_python(context: PluginContext) -> AsyncIterator[Scorer]:
             identity: Json = None,  # noqa: ARG001 - a part of the scorer's key, and of nothing else
         ) -> Score | Unscored:
             if call not in functions:
-                functions[call] = FunctionScorer(located(call, context), context)
-                stack.push_async_callback(functions[call].stop)
+                worker = Worker(
+                    located(call, context), context, parameters=PARAMETERS, largest=LARGEST_ANSWER
+                )
+                stack.push_async_callback(worker.stop)
+                functions[call] = FunctionScorer(worker)
             return await functions[call].score(
                 _arguments(case, completion), arguments or {}, seconds=timeout
             )
@@ -73,8 +74,8 @@ def check(options: Mapping[str, Any], context: PluginContext) -> str | None:
 class FunctionScorer:
     """One function in one process, one answer at a time."""
 
-    def __init__(self, function: Function, context: PluginContext) -> None:
-        self._worker = Worker(function, context, parameters=PARAMETERS, largest=LARGEST_ANSWER)
+    def __init__(self, worker: Worker) -> None:
+        self._worker = worker
         self._turn = anyio.Lock()
         self._failures = 0
         self._given_up: str | None = None
@@ -90,24 +91,16 @@ class FunctionScorer:
             if not isinstance(message, CodeFailure):
                 self._failures = 0
                 return _read(message)
-            return Unscored(why=self._failed(message))
-
-    async def stop(self) -> None:
-        """End the process and all that it started."""
-        await self._worker.stop()
-
-    def _failed(self, failure: CodeFailure) -> str:
-        self._failures += 1
-        if failure.cause == "unloaded":
-            self._given_up = f"the function cannot be loaded: {quoted(failure.why, 300)}"
-            return self._given_up
-        if self._failures == MAX_FAILURES:
-            self._given_up = f"given up after {MAX_FAILURES} failures in a row: {failure.why}"
-        return failure.why
+            self._failures += 1
+            why = message.why
+            if message.cause == "unloaded":
+                why = self._given_up = f"the function cannot be loaded: {quoted(why, 300)}"
+            elif self._failures == MAX_FAILURES:
+                self._given_up = f"given up after {MAX_FAILURES} failures in a row: {why}"
+            return Unscored(why=why)
 
 
 def _arguments(case: Case, completion: Completion) -> list[Json]:
-    calls = [{"name": call.name, "arguments": call.arguments} for call in completion.tool_calls]
     return [
         completion.text,
         {
@@ -118,7 +111,9 @@ def _arguments(case: Case, completion: Completion) -> list[Json]:
             "metadata": dict(case.metadata),
         },
         {
-            "tool_calls": calls,
+            "tool_calls": [
+                {"name": call.name, "arguments": call.arguments} for call in completion.tool_calls
+            ],
             "finish_reason": completion.finish_reason,
             "contexts": list(completion.contexts or ()),
             "ids": list(completion.ids or ()),
@@ -142,6 +137,6 @@ def _read(message: Message) -> Score | Unscored:
         value = False
     if not isinstance(value, (bool, int, float)):
         return Unscored(why=f"the function returned {quoted(str(value))}, which is no score")
-    if not (math.isfinite(value) and 0 <= value <= 1):
+    if not 0 <= value <= 1:  # as NaN is not
         return Unscored(why=f"the function returned {value}; a score is from 0 to 1")
     return Score(value=float(value), reason=reason[:1000] or f"the function returned {value}")

@@ -356,11 +356,7 @@ class EditSimilarity:
 
 
 async def _by_id(
-    metric: Callable[[], Any],
-    _case: Case,
-    completion: Completion,
-    *,
-    relevant: Sequence[str | int],
+    metric: Callable[[], Any], _case: Case, completion: Completion, *, relevant: Sequence[str | int]
 ) -> Score | Unscored:
     """Compare ids, of which neither order nor repeats count."""
     if completion.ids is None:

@@ -20,7 +20,7 @@ from difflib import get_close_matches
 from fractions import Fraction
 from functools import cache
 from ipaddress import IPv4Address, IPv6Address
-from typing import Any, Protocol, TypeAlias, cast
+from typing import Any, TypeAlias, cast
 
 import regex
 from jsonschema import (
@@ -66,14 +66,6 @@ KEYWORDS = (
 KEYWORDS_BY_CASE = {keyword.lower(): keyword for keyword in sorted(KEYWORDS)}
 
 
-class Descends(Protocol):
-    """What a keyword's function gets: jsonschema's own protocol leaves `descend` out."""
-
-    def descend(
-        self, instance: Json, schema: Json, *, path: str, schema_path: str
-    ) -> Iterator[ValidationError]: ...
-
-
 @asynccontextmanager
 async def open_json_schema(context: PluginContext) -> AsyncIterator[Scorer]:
     """Open the scorer; each schema is read and compiled once."""
@@ -98,16 +90,16 @@ def check(options: Mapping[str, Any], context: PluginContext) -> str | None:
         return error.message
     if isinstance(schema, Mapping) and set(schema) <= ANNOTATIONS:
         return "the schema asks for nothing: the scorer `json` says whether the answer is JSON"
-    for pattern in _patterns(schema):
-        if (control := control_character(pattern)) is not None:
-            return f"the pattern {quoted(pattern)} {control[0]}: {control[1]}"
     dialect = schema.get("$schema", "") if isinstance(schema, Mapping) else ""
     specification = specification_with(dialect, default=DRAFT202012)
     return next(filter(None, map(_not_asserted, _subschemas(schema, specification))), None)
 
 
 def _not_asserted(schema: Mapping[str, Any]) -> str | None:
-    """Return what looks like an assertion in `schema` but isn't checked."""
+    """Return what looks like an assertion in `schema` but isn't checked, or can't be meant."""
+    for pattern in filter(None, (schema.get("pattern"), *schema.get("patternProperties", ()))):
+        if (control := control_character(pattern)) is not None:
+            return f"the pattern {quoted(pattern)} {control[0]}: {control[1]}"
     name = schema.get("format")
     if isinstance(name, str) and name not in FORMATS:
         return f"the format {quoted(name)} is not checked: write a `pattern`, or leave it out"
@@ -133,7 +125,13 @@ def validator(schema: Schema, context: PluginContext) -> Validator:
     Raises `Refused`.
     """
     if isinstance(schema, str):
-        source, document = schema, _read(schema, context)
+        source = schema
+        try:
+            document = json.loads(project_file(context, schema).read_text("utf-8-sig"))
+        except ValueError as error:
+            raise Refused(f"{source} is not JSON: {error}") from error
+        if not isinstance(document, dict):
+            raise Refused(f"{source} is not a JSON Schema: it holds no object")
     else:
         source, document = "the schema", dict(schema)
     draft = validator_for(document, default=Draft202012Validator)
@@ -141,31 +139,14 @@ def validator(schema: Schema, context: PluginContext) -> Validator:
         draft.check_schema(document)
     except SchemaError as error:
         raise Refused(f"{source} is not a JSON Schema: {error.message}") from error
-    bounded = extend(draft, OWN_KEYWORDS)  # type: ignore[no-untyped-call]  # jsonschema leaves it untyped
+    own_keywords = {  # searches with a deadline, and exact decimals
+        "pattern": _pattern,
+        "patternProperties": _pattern_properties,
+        "multipleOf": _multiple_of,
+    }
+    bounded = extend(draft, own_keywords)  # type: ignore[no-untyped-call]  # jsonschema leaves it untyped
     made = bounded(_composed(document), registry=Registry(), format_checker=_format_checker())
     return cast("Validator", made)
-
-
-def _patterns(schema: object) -> Iterator[str]:
-    """Yield the regular expressions in `schema`."""
-    if isinstance(schema, Mapping):
-        if isinstance(schema.get("pattern"), str):
-            yield schema["pattern"]
-        if isinstance(schema.get("patternProperties"), Mapping):
-            yield from schema["patternProperties"]
-        schema = list(schema.values())
-    for item in schema if isinstance(schema, list) else ():
-        yield from _patterns(item)
-
-
-def _read(path: str, context: PluginContext) -> dict[str, Any]:
-    try:
-        document = json.loads(project_file(context, path).read_text("utf-8-sig"))
-    except ValueError as error:
-        raise Refused(f"{path} is not JSON: {error}") from error
-    if not isinstance(document, dict):
-        raise Refused(f"{path} is not a JSON Schema: it holds no object")
-    return document
 
 
 def _validated(schema: Validator, completion: Completion, *, fence: bool) -> Score | Unscored:
@@ -218,7 +199,10 @@ def _fraction(number: float) -> Fraction:
 
 
 def _pattern_properties(
-    schema: Descends, patterns: Mapping[str, Json], instance: Json, _whole: Mapping[str, Any]
+    schema: Any,  # noqa: ANN401 - jsonschema's protocol leaves `descend` out
+    patterns: Mapping[str, Json],
+    instance: Json,
+    _whole: Mapping[str, Any],
 ) -> Iterator[ValidationError]:
     if not isinstance(instance, Mapping):
         return
@@ -226,14 +210,6 @@ def _pattern_properties(
         for name, value in instance.items():
             if regex.search(pattern, name, timeout=DEADLINE):
                 yield from schema.descend(value, inner, path=name, schema_path=pattern)
-
-
-OWN_KEYWORDS = {
-    "pattern": _pattern,
-    "patternProperties": _pattern_properties,
-    "multipleOf": _multiple_of,
-}
-"""Keywords checked here: searches with a deadline, and exact decimals."""
 
 
 _TIME = r"(?:[01]\d|2[0-3]):[0-5]\d:(?:[0-5]\d|60)(?:\.\d+)?"

@@ -7,13 +7,7 @@ from rapidfuzz.distance import Levenshtein
 from llmops_cli.core.digest import Json
 from llmops_cli.core.prompt import Case
 from llmops_cli.core.result import Completion, Score, Unscored
-from llmops_cli.scorers.scoring import (
-    LONGEST_COMPARED,
-    answer_text,
-    expected_texts,
-    folded,
-    quoted,
-)
+from llmops_cli.scorers.scoring import LONGEST_COMPARED, answer_text, expected_texts, folded, quoted
 
 
 def similarity(

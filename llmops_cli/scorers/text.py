@@ -41,12 +41,7 @@ EMPTY_LIST = "an empty list expects nothing: leave it out, or name a text"
 
 
 def exact(
-    case: Case,
-    completion: Completion,
-    *,
-    value: Json = None,
-    strip: bool = True,
-    **ignoring: bool,
+    case: Case, completion: Completion, *, value: Json = None, strip: bool = True, **ignoring: bool
 ) -> Score | Unscored:
     """Score 1 if the answer is the expected text, or one of the expected texts."""
     expected = expected_texts(value, case)
@@ -85,12 +80,7 @@ def contains(
 
 
 def starts_with(
-    case: Case,
-    completion: Completion,
-    *,
-    value: Json = None,
-    strip: bool = True,
-    **ignoring: bool,
+    case: Case, completion: Completion, *, value: Json = None, strip: bool = True, **ignoring: bool
 ) -> Score | Unscored:
     """Score 1 if the answer starts with the expected text, or with one of them."""
     answer = answer_text(completion)
@@ -99,12 +89,7 @@ def starts_with(
 
 
 def ends_with(
-    case: Case,
-    completion: Completion,
-    *,
-    value: Json = None,
-    strip: bool = True,
-    **ignoring: bool,
+    case: Case, completion: Completion, *, value: Json = None, strip: bool = True, **ignoring: bool
 ) -> Score | Unscored:
     """Score 1 if the answer ends with the expected text, or with one of them."""
     answer = answer_text(completion)
@@ -266,9 +251,8 @@ def refusal(_case: Case, completion: Completion, *, phrases: Sequence[str] | Non
     if completion.finish_reason == "content_filter":
         return right("the answer was stopped by a content filter")
     if not answer:
-        if completion.tool_calls:
-            return wrong("the answer calls a tool")
-        return right("the answer is empty")
+        calls = completion.tool_calls
+        return wrong("the answer calls a tool") if calls else right("the answer is empty")
     opening = folded(answer[:OPENING].replace("’", "'"), ignore_case=True, ignore_space=True)
     for phrase in phrases or ():
         if folded(phrase, ignore_case=True, ignore_space=True) in opening:
@@ -339,7 +323,8 @@ def label(
         named = _named(form, tuple(known.by_form))
     else:
         return Unscored(why=f"the expected {quoted_any(expected)} is not among the labels")
-    taken = _taken(named, take)
+    several = take == "only" and len(set(named)) > 1
+    taken = None if several or not named else named[-1 if take == "last" else 0]
     name = known.by_form.get(taken or "")
     if taken in accepted:
         return Score(value=1.0, reason=f"the label is {quoted(name or '')}", detail={"label": name})
@@ -414,14 +399,6 @@ def _any_label(known: tuple[str, ...]) -> regex.Pattern[str]:
     return regex.compile(rf"(?<!\S)(?:{'|'.join(map(regex.escape, longest_first))})(?!\S)")
 
 
-def _taken(named: Sequence[str], take: Literal["first", "last", "only"]) -> str | None:
-    if take == "only":
-        return named[0] if len(set(named)) == 1 else None
-    if not named:
-        return None
-    return named[0] if take == "first" else named[-1]
-
-
 def latency(
     _case: Case, completion: Completion, *, of: Literal["whole", "first_token"] = "whole"
 ) -> Score | Unscored:
@@ -430,12 +407,12 @@ def latency(
         return Unscored(
             why="this answer is cached, and a cached answer has no latency; --no-cache calls again"
         )
+    if of == "whole":
+        return Score(value=completion.latency, reason=f"the call took {completion.latency:.3g} s")
     first = completion.first_token
-    if of == "first_token":
-        if first is None:
-            return Unscored(why="this answer did not come as a stream: it has no first token")
-        return Score(value=first, reason=f"the first token came after {first:.3g} s")
-    return Score(value=completion.latency, reason=f"the call took {completion.latency:.3g} s")
+    if first is None:
+        return Unscored(why="this answer did not come as a stream: it has no first token")
+    return Score(value=first, reason=f"the first token came after {first:.3g} s")
 
 
 def cost(_case: Case, completion: Completion) -> Score | Unscored:
@@ -449,10 +426,7 @@ def cost(_case: Case, completion: Completion) -> Score | Unscored:
 
 
 def tokens(
-    _case: Case,
-    completion: Completion,
-    *,
-    count: Literal["total", "input", "output"] = "total",
+    _case: Case, completion: Completion, *, count: Literal["total", "input", "output"] = "total"
 ) -> Score | Unscored:
     """Return the tokens as the API counted them; `total` is input and output."""
     usage = completion.usage

@@ -3,22 +3,22 @@
 For every prompt that runs there: the version and the distinct one before it, the events from the
 one that put it there to the last, and what is quarantined. The same registry makes the same bytes.
 Every prompt has a digest and the bundle has one over those, so that one prompt among hundreds is
-checked and read alone; `registry.verify` compares all of it with the registry.
+checked and read alone; `llmops verify` compares all of it with the registry.
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from llmops_cli.core.digest import InvalidRecord, Json, NotCanonical, digest
 from llmops_cli.core.errors import IntegrityBroken, Refused, UnknownName
-from llmops_cli.core.records import Event, Version, event_from
+from llmops_cli.core.records import Event, Version
 from llmops_cli.stores.codec import from_bytes, seal
-from llmops_cli.stores.registry import version_of
+from llmops_cli.stores.registry import Registry, move_before, version_of
 
 SCHEMA = "llmops/bundle/v1"
 PROMPT_SCHEMA = "llmops/bundle/prompt/v1"
@@ -46,12 +46,6 @@ class Bundle:
     path: Path = field(default=Path(), compare=False)
     """The file."""
 
-    @classmethod
-    def of(cls, environment: str, prompts: Mapping[str, BundledPrompt]) -> Bundle:
-        """Return the bundle of `prompts`."""
-        records = {name: _record(prompt) for name, prompt in prompts.items()}
-        return cls(environment=environment, records=records)
-
     def prompt(self, name: str) -> BundledPrompt:
         """Return one prompt. Raises `UnknownName`, and `IntegrityBroken` for its digest."""
         if name not in self.records:
@@ -60,9 +54,14 @@ class Bundle:
         try:
             if digest(PROMPT_SCHEMA, _without_digest(record)) != record["digest"]:
                 raise _broken(self.path, f"{name} is not what was bundled")
-            return _bundled_prompt(record, self.path)
+            versions = tuple(version_of(version, self.path) for version in record["versions"])
+            events = tuple(Event.of(_without_digest(event)) for event in record["events"])
+            quarantined = tuple(record["quarantined"])
         except (InvalidRecord, NotCanonical, KeyError, TypeError, AttributeError) as error:
             raise _broken(self.path, f"{name}: {error}") from error
+        if not versions or not events:
+            raise _broken(self.path, f"{name}: it has no version or no event")
+        return BundledPrompt(versions=versions, events=events, quarantined=quarantined)
 
     def resolve(self, name: str, selector: str) -> int:
         """Return the number of the version at `name@selector`. Raises `UnknownName`, `Refused`."""
@@ -105,6 +104,48 @@ class Bundle:
         return json.dumps(record, indent=1).encode() + b"\n"
 
 
+def bundle(registry: Registry, environment: str) -> Bundle:
+    """Return what `environment` runs and ran before. The same registry gives the same bundle.
+
+    Raises `UnknownName`, `Refused` if nothing runs there, `IntegrityBroken`.
+    """
+    known = registry.environments()
+    if known and environment not in known:
+        raise UnknownName("environment", environment, known)
+    records = {
+        name: record_of(bundled_prompt(registry, registry.history(environment, name)))
+        for name in registry.running(environment)
+    }
+    if not records:
+        raise Refused(
+            f"{environment} runs nothing yet", hint="llmops promote NAME@v1 --initial -m WHY"
+        )
+    return Bundle(environment=environment, records=records)
+
+
+def bundled_prompt(registry: Registry, chain: Sequence[Event]) -> BundledPrompt:
+    """Return what a bundle holds of the prompt of `chain`, whose pointer was moved at least once.
+
+    Raises `IntegrityBroken`.
+    """
+    moves = [event for steps in (0, 1) if (event := move_before(chain, steps)) is not None]
+    return BundledPrompt(
+        versions=tuple(registry.moved_to(event) for event in moves),
+        events=tuple(chain[moves[0].seq - 1 :]),
+        quarantined=tuple(sorted(registry.quarantined(moves[0].prompt))),
+    )
+
+
+def record_of(prompt: BundledPrompt) -> dict[str, Json]:
+    """Return `prompt` as it is in the file, with its digest."""
+    content: dict[str, Json] = {
+        "versions": [seal(version) for version in prompt.versions],
+        "events": [seal(event) for event in prompt.events],
+        "quarantined": list(prompt.quarantined),
+    }
+    return {"digest": digest(PROMPT_SCHEMA, content), **content}
+
+
 def bundle_of(content: bytes, path: Path) -> Bundle:
     """Return the bundle in `content`, which was read from `path`. Raises `IntegrityBroken`."""
     try:
@@ -120,24 +161,6 @@ def bundle_of(content: bytes, path: Path) -> Bundle:
 def _digest(environment: str, records: Mapping[str, Mapping[str, Any]]) -> str:
     digests = {name: record["digest"] for name, record in records.items()}
     return digest(SCHEMA, {"environment": environment, "prompts": digests})
-
-
-def _record(prompt: BundledPrompt) -> dict[str, Json]:
-    content: dict[str, Json] = {
-        "versions": [seal(version) for version in prompt.versions],
-        "events": [seal(event) for event in prompt.events],
-        "quarantined": list(prompt.quarantined),
-    }
-    return {"digest": digest(PROMPT_SCHEMA, content), **content}
-
-
-def _bundled_prompt(record: Mapping[str, Any], path: Path) -> BundledPrompt:
-    versions = tuple(version_of(version, path) for version in record["versions"])
-    events = tuple(event_from(_without_digest(event)) for event in record["events"])
-    if not versions or not events:
-        raise InvalidRecord("it has no version or no event")
-    quarantined = tuple(record["quarantined"])
-    return BundledPrompt(versions=versions, events=events, quarantined=quarantined)
 
 
 def _without_digest(record: Mapping[str, Any]) -> dict[str, Any]:

@@ -11,6 +11,7 @@ import json
 import math
 from collections.abc import Mapping
 from dataclasses import astuple
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +20,7 @@ from llmops_cli.core.errors import IntegrityBroken
 from llmops_cli.core.records import Calibration, Evidence, Figure, Figures
 from llmops_cli.gate.calibration import figures, ruling
 from llmops_cli.stores.atomic import Redact, write_text
-from llmops_cli.stores.codec import from_bytes
+from llmops_cli.stores.codec import from_bytes, unseal
 
 FOLDER = Path(".llmops") / "calibrations"
 
@@ -74,12 +75,9 @@ def evidence_calibrations(evidence: Evidence) -> tuple[Calibration, ...]:
 def calibration_of(record: Mapping[str, Any], file: Path) -> Calibration:
     """Return the calibration in `record`, which was read from `file`. Raises `IntegrityBroken`."""
     try:
-        plain = {name: value for name, value in record.items() if name != "digest"}
-        calibration = from_plain(Calibration, plain)
+        calibration = unseal(record, partial(from_plain, Calibration))
     except InvalidRecord as error:
         raise _broken(file, str(error)) from error
-    if calibration.digest != record.get("digest"):
-        raise _broken(file, "its content is not what was written")
     if not follows_from_counts(calibration):
         raise _broken(file, "its figures do not follow from its counts")
     return calibration

@@ -26,7 +26,7 @@ from dataclasses import fields
 from typing import Any, TypeVar
 
 from llmops_cli.core.digest import InvalidRecord, Json, NotCanonical
-from llmops_cli.core.records import Event, Version
+from llmops_cli.core.records import Calibration, Event, Version
 from llmops_cli.core.result import (
     BASELINE,
     CANDIDATE,
@@ -43,7 +43,7 @@ from llmops_cli.core.result import (
     Usage,
 )
 
-T = TypeVar("T", Event, Version)
+T = TypeVar("T", Calibration, Event, Version)
 
 _ENCODE = json.JSONEncoder(sort_keys=True, separators=(",", ":"), allow_nan=False).encode
 _DECODE = json.JSONDecoder().decode

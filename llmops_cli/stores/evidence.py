@@ -70,7 +70,7 @@ def write_evidence(
         if packed is None
         else FileRef(name=f"{name}.texts.jsonl.gz", digest=digest_bytes(packed)),
     )
-    statement = json.dumps(evidence.statement(), indent=2, sort_keys=True, ensure_ascii=True)
+    statement = json.dumps(evidence.plain(), indent=2, sort_keys=True, ensure_ascii=True)
     if evidence.texts is not None and packed is not None:
         write_bytes(folder / evidence.texts.name, packed)
     write_bytes(folder / evidence.cases.name, lines)
@@ -82,7 +82,7 @@ def write_evidence(
 def read_evidence(path: Path) -> Evidence:
     """Return the evidence whose statement is at `path`. Raises `IntegrityBroken`."""
     try:
-        evidence = Evidence.of(from_bytes(path.read_bytes()), path)
+        evidence = Evidence.of_statement(from_bytes(path.read_bytes()), path)
     except (OSError, InvalidRecord) as error:
         raise _broken(path, str(error)) from error
     names = {evidence.cases.name, evidence.texts.name if evidence.texts else None}

@@ -1,10 +1,10 @@
 """Read files and history from git, and commit and push the registry: all that runs git.
 
-A checkout is only read: nothing is fetched and no hook runs. A branch commits only what is under
-`.llmops/`. Nothing is forced, and nothing that others may have seen is rewritten: commits that were
-never pushed go on top of what was fetched, and only if they hold nothing but the registry. Errors
-quote what git said. Without git, or outside a repository, `open_git` returns None, and whatever
-needs no history still works.
+Reading fetches nothing and runs no hook. Only what is under `.llmops/` is committed. Nothing is
+forced, and nothing that others may have seen is rewritten: commits that were never pushed go on top
+of what was fetched, and only if they hold nothing but the registry. Errors quote what git said.
+Without git, or outside a repository, `open_git` returns None, and whatever needs no history still
+works.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path, PurePosixPath
 
 from llmops_cli.core.errors import LlmopsError, Refused, Unmeasured
@@ -22,6 +23,8 @@ _INPUTS = ("prompts", "evalsets", "llmops.yaml")
 _FILE = "100"  # the mode of 100644 and 100755; a link is 120000
 _DERIVED = re.compile(r"[~^@:]|^HEAD\b|^(?!.{40}$)[0-9a-f]{7,64}$")
 """A revision that no server can be asked for: derived from another one, or part of an id."""
+_LITTER = re.compile(r"(^|/)\.|~(/|$)|(^|/)__pycache__(/|$)")
+"""Matches what desktops, editors or Python leave, from which no project is read."""
 _LOST_RACES = ("[rejected]", "cannot lock ref", "incorrect old value", "failed to update ref")
 """What a push prints where another one was first."""
 
@@ -46,12 +49,12 @@ class Output:
 
     @property
     def text(self) -> str:
-        """Standard output without the newline at its end."""
+        """Return standard output without the newline at its end."""
         return self.content.decode("utf-8", "surrogateescape").removesuffix("\n")
 
     @property
     def reason(self) -> str:
-        """The line that says why git failed."""
+        """Return the line that says why git failed."""
         lines = [line for line in f"{self.errors}\n{self.text}".splitlines() if line.strip()]
         telling = [line for line in lines if line.startswith(("fatal:", "error:", "CONFLICT"))]
         return (telling or lines or ["it failed and did not say why"])[0]
@@ -107,15 +110,16 @@ class Revision:
         return tuple(sorted(path for path in self.blobs if below in PurePosixPath(path).parents))
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Checkout:
-    """A git work tree, seen from a folder in it."""
+    """A git work tree, seen from a folder in it, and the branch that is checked out."""
 
     root: Path
 
     def head(self) -> str | None:
         """Return the commit that is checked out; None: there is none yet."""
-        return _head(self.root)
+        head = _git(self.root, "rev-parse", "--verify", "--quiet", "HEAD^{commit}")
+        return None if head.status else head.text
 
     def actor(self) -> str | None:
         """Return `Ada Lovelace <ada@example.org>`, as git would sign a commit; None: unknown."""
@@ -167,66 +171,6 @@ class Checkout:
             )
         return commit.text
 
-
-def open_git(root: Path) -> Checkout | None:
-    """Return the git work tree around `root`; None: there is none, or no git.
-
-    Raises `Refused` if there is one that git will not read.
-    """
-    try:
-        inside = _git(root, "rev-parse", "--is-inside-work-tree")
-    except FileNotFoundError:
-        return None
-    if inside.status and "not a git repository" not in inside.errors:
-        raise Refused(f"git will not read {root}: {inside.reason}")
-    return Checkout(root) if inside.text == "true" else None
-
-
-def require_git(root: Path, *, purpose: str) -> Checkout:
-    """Return the git work tree around `root`.
-
-    Raises `Refused` if there is none, and `purpose` (`--base main`) needs it.
-    """
-    checkout = open_git(root)
-    if checkout is None:
-        raise Refused(
-            f"{purpose} needs git history, and {root} is in no git work tree (or git is missing)",
-            hint="install git and run this in the repository, not in a copy of its files",
-        )
-    return checkout
-
-
-def _head(root: Path) -> str | None:
-    head = _git(root, "rev-parse", "--verify", "--quiet", "HEAD^{commit}")
-    return None if head.status else head.text
-
-
-def _fetch_command(revision: str) -> str:
-    """Return the command after which a shallow clone knows `revision`."""
-    remote, _, branch = revision.partition("/")
-    if _DERIVED.search(revision):
-        return "git fetch --unshallow"
-    if remote == "origin" and branch:
-        return f"git fetch --depth=1 origin {branch}:refs/remotes/origin/{branch}"
-    return f"git fetch --depth=1 origin {revision}, and FETCH_HEAD in its place"
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Branch:
-    """The branch that is checked out around `root`, and where it is pushed to."""
-
-    root: Path
-    name: str | None
-    """None: HEAD is detached."""
-    remote: str | None
-    """None: the repository has none."""
-    upstream: str | None
-    """The branch's name on the remote."""
-
-    def head(self) -> str | None:
-        """Return the commit that is checked out; None: there is none yet."""
-        return _head(self.root)
-
     def uncommitted_inputs(self) -> tuple[str, ...]:
         """Return the files that may decide a promotion and are not as HEAD has them."""
         tracked = self._do("status", "--porcelain", "--untracked-files=no", "--", ".")
@@ -242,21 +186,19 @@ class Branch:
         Those are ignored files, and files that were changed or removed while git was told to
         assume that they are unchanged.
         """
-        ignored = self._list("--others", "--ignored", "--exclude-standard", "--", *_INPUTS)
-        hidden = {path for path in ignored if not any(map(_is_litter, Path(path).parts))}
-        flagged = (
-            entry for entry in self._list("-v", "--", ".") if entry[0].islower() or entry[0] == "S"
-        )
-        for path in (entry[2:] for entry in flagged):
+        options = ("--others", "--ignored", "--exclude-standard")
+        ignored = self._do("ls-files", "-z", *options, "--", *_INPUTS).split("\0")
+        hidden = {path for path in ignored if path and not _LITTER.search(path)}
+        for entry in self._do("ls-files", "-z", "-v", "--", ".").split("\0"):
+            flag, path = entry[:1], entry[2:]
+            if not (flag.islower() or flag == "S"):
+                continue
             top = Path(path).parts[0]
             if top != REGISTRY and (top in _INPUTS or (self.root / path).is_file()):
                 file = self._try("hash-object", "--", path)
                 if file.status or file.text != self._try("rev-parse", f":./{path}").text:
                     hidden.add(path)
         return hidden
-
-    def _list(self, *arguments: str) -> list[str]:
-        return [entry for entry in self._do("ls-files", "-z", *arguments).split("\0") if entry]
 
     def commit(self, message: str) -> str | None:
         """Commit everything under `.llmops/`; None if that is committed already.
@@ -291,40 +233,49 @@ class Branch:
             self._do("reset", "--quiet", "--soft", commit)
         self._try("reset", "--quiet", "--", REGISTRY)
 
-    def require_remote(self) -> tuple[str, str, str]:
-        """Return branch, remote and upstream branch. Raises `Refused` if one is missing."""
-        if self.name is None:
+    @cached_property
+    def upstream(self) -> tuple[str, str, str]:
+        """Return branch, remote and the branch's name there. Raises `Refused` if one is missing."""
+        head = _git(self.root, "symbolic-ref", "--quiet", "--short", "HEAD")
+        if head.status:
             raise Refused(
                 "HEAD is detached: there is no branch to push",
                 hint="git switch BRANCH (in CI: check the branch out, not a commit)",
             )
-        if self.remote is None or self.upstream is None:
-            raise Refused(
-                f"{self.name} has no remote to push to",
-                hint=f"git push -u REMOTE {self.name}, once",
-            )
-        return self.name, self.remote, self.upstream
+        name = head.text
+        remote = _git(self.root, "config", "--get", f"branch.{name}.remote").text
+        if remote:
+            merge = _git(self.root, "config", "--get", f"branch.{name}.merge").text
+            upstream = merge.removeprefix("refs/heads/")
+        else:
+            remotes, upstream = _git(self.root, "remote").text.split(), name
+            if "origin" not in remotes and len(remotes) != 1:
+                raise Refused(
+                    f"{name} has no remote to push to", hint=f"git push -u REMOTE {name}, once"
+                )
+            remote = "origin" if "origin" in remotes else remotes[0]
+        return name, remote, upstream
 
     def catch_up(self) -> None:
         """Fetch, and put this branch's commits on top of what was fetched.
 
         Raises `Refused` if the two conflict, `Unmeasured` where the remote cannot be reached.
         """
-        _, remote, upstream = self.require_remote()
+        _, remote, upstream = self.upstream
         if not self._do("ls-remote", "--heads", remote, f"refs/heads/{upstream}"):
             return  # a new branch: the push makes it
         self._do("fetch", "--quiet", remote, f"refs/heads/{upstream}")
         tip = self._do("rev-parse", "--verify", "FETCH_HEAD^{commit}")
-        if self._is_ancestor(tip, "HEAD"):
+        if not self._try("merge-base", "--is-ancestor", tip, "HEAD").status:
             return
-        if self._is_ancestor("HEAD", tip):
+        if not self._try("merge-base", "--is-ancestor", "HEAD", tip).status:
             self._do("merge", "--quiet", "--ff-only", tip)
         else:
             self._rebase(tip, f"{remote}/{upstream}")
 
     def push(self) -> bool:
         """Push the branch; False if another push was first. Never forced."""
-        name, remote, upstream = self.require_remote()
+        name, remote, upstream = self.upstream
         ref = f"refs/heads/{name}:refs/heads/{upstream}"
         push = self._try("push", "--porcelain", "--set-upstream", remote, ref)
         if not push.status:
@@ -358,9 +309,6 @@ class Branch:
                 hint=f"another push was first: git reset --keep {upstream}, then start again",
             )
 
-    def _is_ancestor(self, ancestor: str, descendant: str) -> bool:
-        return not self._try("merge-base", "--is-ancestor", ancestor, descendant).status
-
     def _do(self, *arguments: str) -> str:
         output = self._try(*arguments)
         if output.status:
@@ -371,24 +319,42 @@ class Branch:
         return _git(self.root, *arguments, environment=_WRITE)
 
 
-def open_branch(root: Path, *, purpose: str) -> Branch:
-    """Return the branch around `root`. Raises `Refused` if there is no git."""
-    require_git(root, purpose=purpose)
-    head = _git(root, "symbolic-ref", "--quiet", "--short", "HEAD")
-    if head.status:
-        return Branch(root=root, name=None, remote=None, upstream=None)
-    name = head.text
-    remote = _git(root, "config", "--get", f"branch.{name}.remote").text
-    merge = _git(root, "config", "--get", f"branch.{name}.merge").text
-    remotes = _git(root, "remote").text.split()
-    fallback = "origin" if "origin" in remotes else remotes[0] if len(remotes) == 1 else None
-    upstream = merge.removeprefix("refs/heads/") if remote else name
-    return Branch(root=root, name=name, remote=remote or fallback, upstream=upstream)
+def open_git(root: Path) -> Checkout | None:
+    """Return the git work tree around `root`; None: there is none, or no git.
+
+    Raises `Refused` if there is one that git will not read.
+    """
+    try:
+        inside = _git(root, "rev-parse", "--is-inside-work-tree")
+    except FileNotFoundError:
+        return None
+    if inside.status and "not a git repository" not in inside.errors:
+        raise Refused(f"git will not read {root}: {inside.reason}")
+    return Checkout(root) if inside.text == "true" else None
 
 
-def _is_litter(name: str) -> bool:
-    """Return whether desktops, editors or Python left a file, which no project is read from."""
-    return name.startswith(".") or name.endswith("~") or name == "__pycache__"
+def require_git(root: Path, *, purpose: str) -> Checkout:
+    """Return the git work tree around `root`.
+
+    Raises `Refused` if there is none, and `purpose` (`--base main`) needs it.
+    """
+    checkout = open_git(root)
+    if checkout is None:
+        raise Refused(
+            f"{purpose} needs git history, and {root} is in no git work tree (or git is missing)",
+            hint="install git and run this in the repository, not in a copy of its files",
+        )
+    return checkout
+
+
+def _fetch_command(revision: str) -> str:
+    """Return the command after which a shallow clone knows `revision`."""
+    remote, _, branch = revision.partition("/")
+    if _DERIVED.search(revision):
+        return "git fetch --unshallow"
+    if remote == "origin" and branch:
+        return f"git fetch --depth=1 origin {branch}:refs/remotes/origin/{branch}"
+    return f"git fetch --depth=1 origin {revision}, and FETCH_HEAD in its place"
 
 
 def _is_ignored_by_registry(path: str) -> bool:

@@ -28,7 +28,7 @@ from typing import TypeAlias
 from llmops_cli.core.digest import InvalidRecord, Json, digest_bytes
 from llmops_cli.core.errors import IntegrityBroken, Refused, UnknownName
 from llmops_cli.core.prompt import Target
-from llmops_cli.core.records import Event, Evidence, Measurement, Version, event_from, version_from
+from llmops_cli.core.records import Event, Evidence, Measurement, Version
 from llmops_cli.core.result import CaseResult, Completion
 from llmops_cli.stores import evidence as evidence_files
 from llmops_cli.stores.atomic import (
@@ -78,7 +78,7 @@ def chain_of(files: Iterable[tuple[Path, Callable[[], bytes]]]) -> tuple[Event, 
     events: list[Event] = []
     for path, read in files:
         try:
-            event, seq = unseal(from_bytes(read()), event_from), len(events) + 1
+            event, seq = unseal(from_bytes(read()), Event.of), len(events) + 1
         except (OSError, InvalidRecord) as error:
             raise _broken(path, str(error)) from error
         if event.action in _MOVES and event.to_version is None:
@@ -402,7 +402,7 @@ def target_of(version: Version) -> Target:
 def version_of(record: Mapping[str, Json], file: Path) -> Version:
     """Return the version in `record`, which was read from `file`. Raises `IntegrityBroken`."""
     try:
-        version = unseal(record, version_from, was="released")
+        version = unseal(record, Version.of, was="released")
     except InvalidRecord as error:
         raise _broken_version(file, str(error)) from error
     if target_of(version).digest != version.target:

@@ -81,7 +81,10 @@ def open_results(folder: Path | None, *, durable: bool = False) -> Iterator[Resu
 
 
 class ResultsStore:
-    """A `core.ports.Results` over one SQLite file. Belongs to the thread that opened it."""
+    """Completions and scores by key, in one SQLite file. What was put is there after a crash.
+
+    Belongs to the thread that opened it.
+    """
 
     def __init__(self, folder: Path | None, *, durable: bool = False) -> None:
         self._db = SelfHealingDatabase(folder, durable=durable)

@@ -18,11 +18,11 @@ import hashlib
 import sqlite3
 import zlib
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import closing, contextmanager
+from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass, replace
 from itertools import chain
 from pathlib import Path
-from typing import Any, BinaryIO, TypeAlias
+from typing import Any, BinaryIO, TypeAlias, cast
 
 from llmops_cli.core.digest import InvalidRecord, Json, from_plain, to_plain
 from llmops_cli.core.errors import IntegrityBroken, Refused, Unmeasured
@@ -95,21 +95,21 @@ def write_run(path: Path, manifest: Manifest, entries: Iterable[Entry], *, redac
     """
 
     def fill(file: BinaryIO) -> None:
-        ordered = _in_order(manifest)
-        file.write(_line("manifest", _mapping(to_plain(ordered)), redact))
-        with closing(_sorted(entries)) as database:
+        with ExitStack() as stack:
+            if path.suffix == ".gz":
+                packed = gzip.GzipFile(filename="", mode="wb", fileobj=file, mtime=0)
+                file = cast("BinaryIO", stack.enter_context(packed))
+            evalsets = sorted(manifest.evalsets, key=lambda e: (e.prompt, e.facts.evalset))
+            plain = to_plain(replace(manifest, evalsets=tuple(evalsets)))
+            file.write(_line("manifest", cast("dict[str, Json]", plain), redact))
             count = 0
-            for kind, value in database.execute(_IN_ORDER):
+            for kind, value in stack.enter_context(closing(_sorted(entries))).execute(_IN_ORDER):
                 file.write(_line(kind, from_bytes(value), redact))
                 count += 1
-        file.write(_line("end", {"lines": count}, redact))
-
-    def packed(file: BinaryIO) -> None:
-        with gzip.GzipFile(filename="", mode="wb", fileobj=file, mtime=0) as inner:
-            fill(inner)  # type: ignore[arg-type]  # a GzipFile writes bytes like any file
+            file.write(_line("end", {"lines": count}, redact))
 
     try:
-        write_stream(path, packed if path.suffix == ".gz" else fill)
+        write_stream(path, fill)
     except sqlite3.Error as error:
         raise Unmeasured(
             f"cannot sort {path} on the temporary disk: {error}", hint="free disk space"
@@ -231,12 +231,6 @@ def merge(runs: Sequence[RunFile]) -> tuple[Manifest, Iterator[Entry]]:
     return manifest, (entry for run in runs for entry in run.entries())
 
 
-def _in_order(manifest: Manifest) -> Manifest:
-    """Return `manifest` with its evalsets ordered by prompt and name."""
-    ordered = sorted(manifest.evalsets, key=lambda evalset: (evalset.prompt, evalset.facts.evalset))
-    return replace(manifest, evalsets=tuple(ordered))
-
-
 _UNDER = "SELECT value FROM entries WHERE kind = ? AND key >= ? AND key < ? ORDER BY key"
 _ANSWER = "SELECT value FROM entries WHERE kind = 'completion' AND output = ? ORDER BY key LIMIT 1"
 _IN_ORDER = "SELECT kind, value FROM entries ORDER BY kind, key"
@@ -270,9 +264,9 @@ def _columns(entry: Entry) -> tuple[str, str, str | None, int, bytes]:
     about, content = entry
     if isinstance(about, ScoreKey):
         assert isinstance(content, Score)
-        names: list[Json] = [about.scorer, about.facts, about.output]
-        score: dict[str, Json] = {"key": names, "score": score_record(content)}
-        return "score", f"{about.scorer}\n{about.facts}\n{about.output}", None, 0, to_bytes(score)
+        names = [about.scorer, about.facts, about.output]
+        line = to_bytes({"key": [*names], "score": score_record(content)})
+        return "score", "\n".join(names), None, 0, line
     assert isinstance(content, Completion)
     key = f"{about.request}\n{about.purpose}\n{about.n:09}\n{content.digest}"
     answer: dict[str, Json] = {
@@ -287,7 +281,8 @@ def _read_completion(value: dict[str, Any]) -> tuple[TrialKey, Completion]:
     completion = completion_of(value["completion"])
     if completion.digest != value["output"]:  # a secret was taken out of the text
         completion = replace(completion, text=None, known_digest=value["output"])
-    return _trial_key(value), completion
+    request, purpose, n = value["key"]
+    return TrialKey(request, purpose, n), completion
 
 
 _READ: Mapping[str, Callable[[dict[str, Any]], Entry]] = {
@@ -295,11 +290,6 @@ _READ: Mapping[str, Callable[[dict[str, Any]], Entry]] = {
     "completion": _read_completion,
     "score": lambda value: (ScoreKey(*value["key"]), score_of(value["score"])),
 }
-
-
-def _trial_key(value: dict[str, Any]) -> TrialKey:
-    request, purpose, n = value["key"]
-    return TrialKey(request, purpose, n)
 
 
 def _line(kind: str, value: Mapping[str, Json], redact: Redact) -> bytes:
@@ -352,11 +342,6 @@ def _opened(path: Path) -> BinaryIO:
 
 def _check(kind: str, content: str) -> str:
     return hashlib.blake2b(f"{kind}\n{content}".encode(), digest_size=12).hexdigest()
-
-
-def _mapping(plain: Json) -> Mapping[str, Json]:
-    assert isinstance(plain, dict)
-    return plain
 
 
 def _broken(path: Path, number: int, why: str) -> IntegrityBroken:

@@ -32,7 +32,11 @@ GRACE = 2.0
 def main(file: str, name: str, *parameters: str) -> None:
     """Answer until standard input ends."""
     own_id = os.getpid()
-    requests, answers = _private_channel()
+    # The pipes are moved out of reach of the function's `print` and `input`.
+    requests, answers = os.fdopen(os.dup(0), "rb"), os.fdopen(os.dup(1), "wb")
+    nowhere = os.open(os.devnull, os.O_RDWR)
+    os.dup2(nowhere, 0)
+    os.dup2(nowhere, 1)
     threading.Thread(target=_end_with_llmops, args=[requests.fileno()], daemon=True).start()
     try:
         function = load(Path(file), name)
@@ -103,15 +107,6 @@ def _number(value: object) -> object:
     if callable(item):
         return item()
     raise TypeError(f"it returned a {type(value).__name__}, which JSON does not know")
-
-
-def _private_channel() -> tuple[BinaryIO, BinaryIO]:
-    """Return the pipes, and move them out of reach of `print` and `input`."""
-    requests, answers = os.fdopen(os.dup(0), "rb"), os.fdopen(os.dup(1), "wb")
-    nowhere = os.open(os.devnull, os.O_RDWR)
-    os.dup2(nowhere, 0)
-    os.dup2(nowhere, 1)
-    return requests, answers
 
 
 def _end_with_llmops(channel: int) -> None:

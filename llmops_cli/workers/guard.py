@@ -39,19 +39,17 @@ def main(command: list[str]) -> int:
         command,
         stdin=subprocess.DEVNULL,
         process_group=0,
-        preexec_fn=_end_with_parent,  # noqa: PLW1509 - there is one thread
+        # should this process be killed itself
+        preexec_fn=lambda: _prctl(PR_SET_PDEATHSIG, signal.SIGTERM),  # noqa: PLW1509 - one thread
     )
-    while program.poll() is None and not signals and not _closed(sys.stdin.fileno()):
-        pass
+    channel = sys.stdin.fileno()
+    while program.poll() is None and not signals:
+        ready, _, _ = select.select([channel], [], [], TICK)
+        if ready and os.read(channel, 1) == b"":
+            break  # llmops closed the pipe, or is gone
     _stop(program)
     code = program.returncode
     return code if code >= 0 else 128 - code
-
-
-def _closed(pipe: int) -> bool:
-    """Return whether the other end of `pipe` is closed; waits a moment."""
-    ready, _, _ = select.select([pipe], [], [], TICK)
-    return bool(ready) and os.read(pipe, 1) == b""
 
 
 def _stop(program: subprocess.Popen[bytes]) -> None:
@@ -84,10 +82,6 @@ def _descendants(pid: int) -> Iterator[int]:
     while below:
         yield from below
         below = [child for parent in below for child in parents.get(parent, [])]
-
-
-def _end_with_parent() -> None:
-    _prctl(PR_SET_PDEATHSIG, signal.SIGTERM)  # should this process be killed itself
 
 
 def _prctl(option: int, value: int) -> None:

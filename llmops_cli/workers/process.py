@@ -1,11 +1,14 @@
 """Starts processes that hold code of the project, and ends them with all that they started.
 
 Their environment is a short list that carries no key, and what the project names besides. A
-program is run once (`run`: its standard output is its answer), or stays beside llmops (`Server`).
+program is run once (`run`: its standard output is its answer), or stays beside llmops (`Server`). A
+function has a process that answers one call after the other (`Worker`), or several (`Pool`).
 """
 
 from __future__ import annotations
 
+import json
+import math
 import os
 import signal
 import subprocess
@@ -17,12 +20,15 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Literal, NamedTuple, TypeAlias
 
 import anyio
 from anyio.abc import ByteReceiveStream, ByteSendStream, Process
+from anyio.streams.buffered import BufferedByteReceiveStream
 
+from llmops_cli.core.digest import Json
 from llmops_cli.core.ports import PluginContext
+from llmops_cli.workers.project_code import Function
 
 PASSED_ON = (
     "PATH", "HOME", "LANG", "LC_ALL", "LC_CTYPE", "TZ", "TMPDIR", "PYTHONPATH", "VIRTUAL_ENV",
@@ -85,8 +91,7 @@ def kill_group(process: Process) -> None:
             os.killpg(process.pid, signal.SIGKILL)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Finished:
+class Finished(NamedTuple):
     """A program that has ended."""
 
     code: int
@@ -133,7 +138,7 @@ async def _finish(process: Process, stdin: bytes, largest: int) -> Finished | Co
             if len(answer) > largest:
                 group.cancel_scope.cancel()
                 return CodeFailure(cause="large", why=f"it wrote more than {largest:,} bytes")
-    return Finished(code=await process.wait(), answer=bytes(answer), errors=bytes(errors))
+    return Finished(await process.wait(), bytes(answer), bytes(errors))
 
 
 async def _send(pipe: ByteSendStream, stdin: bytes) -> None:
@@ -247,14 +252,144 @@ class Server:
 
 def new_log(folder: Path, stem: str, *, keep: int) -> Path:
     """Return a new log's path in `folder`; of earlier ones, the newest `keep` stay."""
-    earlier = sorted(folder.glob(f"{stem}-*.log"), key=_age)
+    earlier = sorted(folder.glob(f"{stem}-*.log"), key=lambda log: log.stem.rsplit("-", 2)[1])
     for old in earlier[: max(0, len(earlier) - keep)]:
         old.unlink(missing_ok=True)
     return folder / f"{stem}-{time.strftime('%Y%m%dT%H%M%S', time.gmtime())}-{os.getpid()}.log"
 
 
-def _age(path: Path) -> float:
-    try:
-        return path.stat().st_mtime
-    except OSError:  # another process tidies up, too
-        return 0.0
+Message: TypeAlias = Mapping[str, Json]
+"""One line from the process of a function: `value`, or what the function `raised`."""
+
+
+class Worker:
+    """One function of the project and its process, one call at a time.
+
+    `parameters` names what the function may be called with by position, in order: the first always,
+    the others where it has a parameter of that name. `largest` caps the bytes of one answer. A
+    process that gave no answer is killed, and started again for the next call.
+    """
+
+    def __init__(
+        self,
+        function: Function,
+        context: PluginContext,
+        *,
+        parameters: Sequence[str],
+        largest: int,
+        environ: Mapping[str, str] | None = None,
+    ) -> None:
+        script = str(Path(__file__).with_name("child.py"))
+        command = [sys.executable, "-P", "-B", script, str(function.file), function.name]
+        self._command = [*command, *parameters]
+        self._context = context
+        self._environ = environment(context) if environ is None else environ
+        self._largest = largest
+        self._process: Process | None = None
+        self._answers: BufferedByteReceiveStream | None = None
+        self._calls = 0
+
+    async def call(
+        self,
+        positional: Sequence[Json] | None,
+        *,
+        arguments: Mapping[str, Json] | None = None,
+        seconds: float = math.inf,
+    ) -> Message | CodeFailure:
+        """Call the function with `positional` and `arguments` by name; None: only load it.
+
+        After a `CodeFailure` the process is gone, as it is when the call is canceled.
+        """
+        alive = False
+        try:
+            with anyio.fail_after(None if math.isinf(seconds) else seconds):
+                if self._process is None and (failure := await self._start()) is not None:
+                    return failure
+                answer: Message | CodeFailure = {}
+                if positional is not None:
+                    answer = await self._exchange(positional, arguments or {})
+                alive = not isinstance(answer, CodeFailure)
+                return answer
+        except TimeoutError:
+            why = f"the function took more than {seconds:g} s and was stopped"
+            return CodeFailure(cause="slow", why=why)
+        except (anyio.EndOfStream, anyio.IncompleteRead, anyio.BrokenResourceError):
+            why = f"the function ended its process{await self._exit_code()}"
+            return CodeFailure(cause="ended", why=why)
+        except anyio.DelimiterNotFound:
+            why = f"the function returned more than {self._largest:,} bytes"
+            return CodeFailure(cause="large", why=why)
+        finally:
+            if not alive:
+                await self.stop()
+
+    async def stop(self) -> None:
+        """End the process and all that it started."""
+        process, self._process = self._process, None
+        if process is not None:
+            await end(process)
+
+    async def _start(self) -> CodeFailure | None:
+        self._process = await start(
+            self._command, self._context, self._environ, stderr=subprocess.DEVNULL
+        )
+        assert self._process.stdout is not None
+        self._answers = BufferedByteReceiveStream(self._process.stdout)
+        first = await self._line()
+        if first.get("ready") is True:
+            return None
+        return CodeFailure(cause="unloaded", why=str(first.get("broken")))
+
+    async def _exchange(
+        self, positional: Sequence[Json], arguments: Mapping[str, Json]
+    ) -> Message | CodeFailure:
+        assert self._process is not None
+        assert self._process.stdin is not None
+        self._calls += 1
+        request = {"id": self._calls, "positional": positional, "arguments": arguments}
+        await self._process.stdin.send(json.dumps(request).encode("ascii") + b"\n")
+        answer = await self._line()
+        if answer.get("id") != self._calls:
+            why = "the function wrote to the channel that answers go by"
+            return CodeFailure(cause="astray", why=why)
+        return answer
+
+    async def _line(self) -> Message:
+        assert self._answers is not None
+        try:
+            message = json.loads(await self._answers.receive_until(b"\n", self._largest))
+        except (ValueError, RecursionError):
+            message = None
+        return message if isinstance(message, dict) else {}
+
+    async def _exit_code(self) -> str:
+        if self._process is None:
+            return ""
+        with anyio.move_on_after(1):
+            return f" (exit code {await self._process.wait()})"
+        return ""
+
+
+class Pool:
+    """Workers for one function: as many as there are calls at once. Use with `aclosing`."""
+
+    def __init__(self, workers: Sequence[Worker]) -> None:
+        self._workers = workers
+        self._idle = list(reversed(workers))
+        self._turn = anyio.Semaphore(len(workers))
+
+    async def call(
+        self, positional: Sequence[Json] | None, *, seconds: float = math.inf
+    ) -> Message | CodeFailure:
+        """As `Worker.call`, by a worker that is free, the last used one first."""
+        async with self._turn:
+            worker = self._idle.pop()
+            try:
+                return await worker.call(positional, seconds=seconds)
+            finally:
+                self._idle.append(worker)
+
+    async def aclose(self) -> None:
+        """End every process."""
+        for worker in self._workers:
+            await worker.stop()

@@ -73,7 +73,7 @@ LATE_IMPORTS = {
     "providers/http/responses.py": "email.utils",
     "providers/openai/model.py": "openai",
     "run/run_loop.py": "llmops_cli.run.execute",
-    "runtime/prompt.py": "llmops_cli.project.templates",
+    "runtime.py": "llmops_cli.project.templates",
     "scorers/rag.py": "llmops_cli.scorers",
     "stores/git.py": "git",
 }

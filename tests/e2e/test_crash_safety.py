@@ -223,21 +223,6 @@ def test_sigterm_then_sigkill_as_a_ci_runner_sends_them_loses_nothing(tmp_path: 
     assert ran.evalset["candidate"]["measured"] == 100
 
 
-def test_sigterm_alone_ends_with_a_partial_report_and_130(tmp_path: Path) -> None:
-    with FaultServer(then=answer(delay=0.05)) as server:
-        project = make_project(tmp_path, server.url, cases=100, max_concurrency=IN_FLIGHT)
-        process = project.start("eval", "--json")
-        wait_until_asked(server, 20, process)
-        process.send(signal.SIGTERM)
-        ran = process.wait()
-        assert server.requests < 100
-    assert ran.code == 130
-    assert ran.report["interrupted"]
-    measured = ran.evalset["candidate"]["measured"]
-    assert measured == len(acknowledged(project))
-    assert sum(ran.evalset["candidate"]["failures"].values()) == 100 - measured
-
-
 def test_two_processes_on_one_store_at_once_agree_and_lose_nothing(tmp_path: Path) -> None:
     with FaultServer(then=answer(delay=0.01), reply=wrong_every_fifth) as server:
         project = make_project(tmp_path, server.url, cases=200, max_concurrency=8)
@@ -252,18 +237,6 @@ def test_two_processes_on_one_store_at_once_agree_and_lose_nothing(tmp_path: Pat
         assert passed["candidate"] == 0.8
         assert result.evalset["candidate"]["failures"] == {}
     assert sound(project)
-
-
-def test_a_killed_process_leaves_no_lock_behind(tmp_path: Path) -> None:
-    with FaultServer(then=answer(delay=0.02)) as server:
-        project = make_project(tmp_path, server.url, cases=50, max_concurrency=IN_FLIGHT)
-        process = project.start("eval")
-        wait_until_asked(server, 10, process)
-        process.send(signal.SIGKILL)
-        process.wait()
-        ran = project.eval()
-    assert "waiting" not in ran.text
-    assert ran.evalset["candidate"]["measured"] == 50
 
 
 def test_a_killed_measure_writes_no_evidence_and_can_be_run_again(tmp_path: Path) -> None:

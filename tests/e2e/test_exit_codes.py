@@ -5,18 +5,24 @@ from __future__ import annotations
 import ctypes
 import json
 import os
-import pty
 import resource
-import shutil
 import signal
 import subprocess
 import sys
-from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from tests.projects import LLMOPS, Process, Project, Result, make_cases, make_project
+from tests.projects import (
+    LLMOPS,
+    Process,
+    Project,
+    Result,
+    make_cases,
+    make_project,
+    run_on_terminal,
+)
 from tests.servers.faulty import FaultServer, answer
 
 FLOOR = {"rules": [{"floor": {"min": 0.9}}]}
@@ -34,17 +40,12 @@ def project(tmp_path: Path) -> Project:
     return built
 
 
-def passing(project: Project) -> None:
-    """Everything passes the floor."""
-    project.evalset(scorers=[{"not": {"contains": "never"}}], gate=FLOOR)
-
-
 def failing(project: Project) -> None:
     """Everything fails the floor."""
-    project.evalset(scorers=[{"contains": "never"}], gate=FLOOR)
+    project.evalset(scorers=[FAILING], gate=FLOOR)
 
 
-# 0 and 2: done, and what you can fix -----------------------------------------------------------
+# Done, and what you can fix -------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("arguments", [["--help"], ["-h"], ["eval", "--help"], ["--version"]])
@@ -52,17 +53,6 @@ def test_help_is_0(project: Project, arguments: list[str]) -> None:
     result = project.run(*arguments)
     assert (result.code, result.err) == (0, "")
     assert result.out
-
-
-def test_a_passed_gate_is_0(project: Project) -> None:
-    passing(project)
-    result = project.eval()
-    assert (result.code, result.decision) == (0, "PASS")
-
-
-def test_inconclusive_where_the_policy_warns_is_0(project: Project) -> None:
-    result = project.eval()
-    assert (result.code, result.decision) == (0, "INCONCLUSIVE")
 
 
 @pytest.mark.parametrize(
@@ -122,60 +112,55 @@ def test_a_plug_in_that_cannot_be_imported_is_2_and_named(project: Project) -> N
     assert "half installed" in result.text
 
 
-# 1: only a verdict ---------------------------------------------------------------------------
+# Verdicts ------------------------------------------------------------------------------------
+
+PASSING, FAILING, EXACT = {"not": {"contains": "never"}}, {"contains": "never"}, "exact"
 
 
-def test_a_failed_gate_is_1(project: Project) -> None:
-    failing(project)
-    result = project.eval()
-    assert (result.code, result.decision) == (1, "FAIL")
-
-
-# 3 and 4: not measured, cannot tell ----------------------------------------------------------
-
-
-def test_a_budget_that_is_used_up_is_3(project: Project) -> None:
-    result = project.eval("--max-calls", "5")
-    assert (result.code, result.decision) == (3, "INCOMPLETE")
-    assert result.report["calls"] == 5
-
-
-def test_inconclusive_is_4_with_strict(project: Project) -> None:
+@pytest.mark.parametrize(
+    ("scorer", "gate", "arguments", "code", "decision"),
+    [
+        (PASSING, FLOOR, [], 0, "PASS"),
+        (FAILING, FLOOR, [], 1, "FAIL"),
+        (EXACT, {}, [], 0, "INCONCLUSIVE"),  # the policy warns
+        (EXACT, {"on_inconclusive": "fail"}, [], 4, "INCONCLUSIVE"),
+        (EXACT, {}, ["--strict"], 4, "INCONCLUSIVE"),
+        (PASSING, FLOOR, ["--max-calls", "5"], 3, "INCOMPLETE"),
+    ],
+)
+def test_a_verdict_has_its_exit_code_in_every_report(
+    project: Project, scorer: Any, gate: dict[str, Any], arguments: list[str], code: int,
+    decision: str,
+) -> None:  # fmt: skip
+    project.evalset(scorers=[scorer], gate=gate)
     junit = project.root / "junit.xml"
-    result = project.eval("--strict", "--junit", str(junit))
-    assert (result.code, result.report["exit_code"], project.run("report").code) == (4, 4, 4)
-    assert "<error" in junit.read_text()
-    assert "Not blocked" not in project.run("eval", "--strict").out
-
-
-def test_inconclusive_is_4_where_the_policy_says_so(project: Project) -> None:
-    project.evalset(gate={"on_inconclusive": "fail"})
-    assert project.run("eval").code == 4
-
-
-def test_a_promotion_without_evidence_is_3_and_names_the_command(project: Project) -> None:
-    assert project.run("release").code == 0
-    result = project.run("promote", "support@v1", "--initial", "-m", "why")
-    assert result.code == 3
-    assert "llmops measure support@v1" in result.text
+    result = project.eval(*arguments, "--junit", str(junit))
+    assert (result.code, result.decision) == (code, decision)
+    assert (result.report["exit_code"], project.run("report").code) == (code, code)
+    assert ("<error" in junit.read_text()) is (code in {3, 4})
+    if arguments[:1] == ["--max-calls"]:
+        assert result.report["calls"] == 5
+        assert "the budget is used up: --max-calls 5" in project.run("report").text
+    assert code != 4 or "Not blocked" not in project.run("report").out
 
 
 # Disk ----------------------------------------------------------------------------------------
 
 
-def at_most(kilobytes: int) -> Callable[[], None]:
-    """No file may become larger: what a full disk looks like to a process."""
+def run_on_a_full_disk(project: Project, kilobytes: int) -> Result:
+    """Run `eval` where no file may become larger: what a full disk looks like to a process."""
 
     def limit() -> None:
         resource.setrlimit(resource.RLIMIT_FSIZE, (kilobytes * 1024, kilobytes * 1024))
 
-    return limit
+    # Python does not notice where it writes a module's bytecode in part.
+    return project.run_alone("eval", before=limit, env={"PYTHONDONTWRITEBYTECODE": "1"})
 
 
 @pytest.mark.parametrize("kilobytes", [0, 8, 48])
 def test_a_full_disk_is_3_and_the_next_run_is_right(project: Project, kilobytes: int) -> None:
     failing(project)
-    result = project.run_alone("eval", before=at_most(kilobytes))
+    result = run_on_a_full_disk(project, kilobytes)
     assert result.code == 3, result.text
     assert ".llmops/store" in result.text
     again = project.eval()
@@ -183,10 +168,10 @@ def test_a_full_disk_is_3_and_the_next_run_is_right(project: Project, kilobytes:
 
 
 def test_a_disk_that_fills_keeps_what_was_stored_before(project: Project) -> None:
-    passing(project)
+    project.evalset(scorers=[PASSING], gate=FLOOR)
     assert project.run("eval").code == 0
     project.prompt(system="Others.\n" + TWENTY)
-    result = project.run_alone("eval", before=at_most(16))
+    result = run_on_a_full_disk(project, 16)
     assert result.code == 3, result.text
     project.prompt(system=TWENTY)
     assert project.eval().report["calls"] == 0
@@ -413,24 +398,8 @@ def test_a_closed_stream_changes_no_verdict(project: Project, stream: int) -> No
 
 def test_a_terminal_changes_no_verdict(project: Project) -> None:
     failing(project)
-    shutil.rmtree(project.root / ".llmops", ignore_errors=True)
-    ours, theirs = pty.openpty()
-    process = subprocess.Popen(
-        [*LLMOPS, "eval"], cwd=project.root, stdin=theirs, stdout=theirs, stderr=theirs
-    )
-    os.close(theirs)
-    seen = b""
-    while True:
-        try:
-            part = os.read(ours, 65536)
-        except OSError:  # how Linux says that the other side of a terminal is gone
-            break
-        if not part:
-            break
-        seen += part
-    os.close(ours)
-    assert process.wait(30) == 1
-    assert b"FAIL" in seen
+    code, shown = run_on_terminal(project.root, "eval")
+    assert (code, "FAIL" in shown) == (1, True)
 
 
 def test_the_program_runs_as_a_script_too(project: Project) -> None:

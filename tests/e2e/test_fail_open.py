@@ -9,7 +9,7 @@ import signal
 import socket
 import time
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -25,13 +25,6 @@ from tests.projects import (
     wrong_every_fifth,
 )
 from tests.servers.faulty import Exchange, FaultServer, Server, answer, echo, status
-
-
-@pytest.fixture
-def server() -> Iterator[Server]:
-    with FaultServer() as running:
-        yield running
-
 
 # Every call is refused -----------------------------------------------------------------------
 
@@ -51,27 +44,21 @@ def test_refused_everywhere_is_incomplete_and_stops_early(tmp_path: Path, code: 
     assert "Traceback" not in shown.text
 
 
-def test_refused_from_call_15_of_20_on_is_incomplete_and_counts_all_20(tmp_path: Path) -> None:
-    with FaultServer(*[answer()] * 14, then=status(401)) as server:
-        result = make_project(tmp_path, server.url, max_concurrency=1).eval()
-    assert result.code == 3
-    candidate = result.evalset["candidate"]
-    assert (candidate["planned"], candidate["measured"]) == (20, 14)
-    assert sum(candidate["failures"].values()) == 6
-
-
-def test_the_headline_says_why_a_run_is_incomplete_and_what_was_not_attempted(
+def test_refused_from_call_15_of_20_on_is_incomplete_counts_all_20_and_says_why(
     tmp_path: Path,
 ) -> None:
     with FaultServer(*[answer()] * 14, then=status(401)) as server:
-        shown = make_project(tmp_path, server.url, max_concurrency=1).run("eval", "--quiet")
-        host = server.url.removeprefix("http://").removesuffix("/v1")
-    assert (
-        shown.out.split()
-        == (
-            f"INCOMPLETE support the API key was rejected (401) by {host}: "
-            "17 calls made, 3 not attempted"
-        ).split()
+        project = make_project(tmp_path, server.url, max_concurrency=1)
+        result = project.eval()
+        shown = project.run("report", "--quiet")
+    assert (result.code, shown.code) == (3, 3)
+    candidate = result.evalset["candidate"]
+    assert (candidate["planned"], candidate["measured"]) == (20, 14)
+    assert sum(candidate["failures"].values()) == 6
+    host = server.url.removeprefix("http://").removesuffix("/v1")
+    assert " ".join(shown.out.split()) == (
+        f"INCOMPLETE support the API key was rejected (401) by {host}: "
+        "17 calls made, 3 not attempted"
     )
 
 
@@ -190,18 +177,26 @@ def test_what_could_never_be_scored_is_refused(
 # Ctrl-C --------------------------------------------------------------------------------------
 
 
-def test_one_ctrl_c_ends_with_130_a_partial_report_and_how_to_go_on(tmp_path: Path) -> None:
+@pytest.mark.parametrize("which", [signal.SIGINT, signal.SIGTERM])
+def test_one_signal_ends_with_130_a_partial_report_and_how_to_go_on(
+    tmp_path: Path, which: signal.Signals
+) -> None:
     with FaultServer(then=answer(delay=0.1)) as server:
         project = make_project(tmp_path, server.url, cases=100, max_concurrency=2)
         process = project.start("eval")
         wait_until_asked(server, 6, process)
-        process.send(signal.SIGINT)
+        process.send(which)
         result = process.wait()
     assert result.code == 130
     assert server.requests < 20
     assert "INCOMPLETE" in result.out
     assert "run the same command again" in result.text
     assert "Traceback" not in result.text
+    last = project.run("report", "--json")
+    assert last.report["interrupted"]
+    measured = last.evalset["candidate"]["measured"]
+    assert measured == count_stored(project)
+    assert sum(last.evalset["candidate"]["failures"].values()) == 100 - measured
 
 
 def interrupted(folder: Path, *, presses: int) -> tuple[Result, float]:
@@ -333,6 +328,7 @@ def test_killed_and_run_again_counts_exactly_and_repeats_no_acknowledged_call(
         stored = count_stored(project)
         resumed = project.eval()
     assert stored >= 80
+    assert "waiting" not in resumed.text  # the killed process left no lock behind
     assert resumed.report["calls"] == 200 - stored
     assert resumed.evalset["candidate"]["measured"] == 200
     passed = resumed.metric()
@@ -383,20 +379,15 @@ def test_items_with_advisory_scores_alone_do_not_pass(tmp_path: Path, server: Se
     assert (result.code, result.decision) == (4, "INCONCLUSIVE")
 
 
-def test_tasks_that_all_error_are_incomplete(tmp_path: Path) -> None:
-    with FaultServer(then=status(500)) as server:
-        result = make_project(tmp_path, server.url, retries=0).eval()
-    assert result.code == 3
-    assert result.evalset["candidate"]["measured"] == 0
-
-
-def test_8_of_10_tasks_that_error_are_not_averaged_to_a_pass(tmp_path: Path) -> None:
-    with FaultServer(*[answer()] * 2, then=status(500)) as server:
+@pytest.mark.parametrize("answered", [0, 2])
+def test_tasks_that_error_are_not_averaged_to_a_pass(tmp_path: Path, answered: int) -> None:
+    with FaultServer(*[answer()] * answered, then=status(500)) as server:
         project = make_project(tmp_path, server.url, cases=10, retries=0, max_concurrency=1)
         project.evalset(gate={"rules": [{"floor": {"min": 0.9}}]})
         result = project.eval()
-    assert result.code != 0
+    assert result.code in ({1, 3} if answered else {3})
     assert result.decision in {"FAIL", "INCOMPLETE"}
+    assert result.evalset["candidate"]["measured"] == answered
 
 
 def test_a_changed_scorer_is_not_answered_with_an_old_pass(tmp_path: Path, server: Server) -> None:
@@ -406,14 +397,6 @@ def test_a_changed_scorer_is_not_answered_with_an_old_pass(tmp_path: Path, serve
     assert project.eval().code == 0
     project.evalset(scorers=[{"exact": "never this"}], gate=floor)
     assert project.eval().code == 1
-
-
-def test_wrong_answers_alone_are_enough_to_fail(tmp_path: Path) -> None:
-    with FaultServer(reply=lambda _: "wrong") as server:
-        project = make_project(tmp_path, server.url)
-        project.evalset(gate={"rules": [{"floor": {"min": 0.9}}]})
-        result = project.eval()
-    assert (result.code, result.decision) == (1, "FAIL")
 
 
 @pytest.mark.parametrize(

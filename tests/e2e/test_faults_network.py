@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import resource
 import socket
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -33,22 +32,16 @@ TRUSTING = {"SSL_CERT_FILE": str(CERTIFICATE)}
 # Proxies -------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("name", ["HTTP_PROXY", "http_proxy", "ALL_PROXY"])
-def test_plain_calls_go_through_the_proxy_of_the_environment(tmp_path: Path, name: str) -> None:
-    with FaultServer() as server, Proxy() as proxy:
-        result = make_project(tmp_path, server.url, cases=3).eval(env={name: proxy.url})
-        assert server.requests == 3
-    assert result.evalset["candidate"]["measured"] == 3
-    assert set(proxy.requested) == {f"POST {server.url}/chat/completions"}
-
-
-def test_encrypted_calls_go_through_a_tunnel_of_the_proxy(tmp_path: Path) -> None:
-    with FaultServer(tls=True) as server, Proxy() as proxy:
+@pytest.mark.parametrize("name", ["HTTP_PROXY", "http_proxy", "ALL_PROXY", "HTTPS_PROXY"])
+def test_calls_go_through_the_proxy_of_the_environment(tmp_path: Path, name: str) -> None:
+    encrypted = name == "HTTPS_PROXY"
+    with FaultServer(tls=encrypted) as server, Proxy() as proxy:
         project = make_project(tmp_path, server.url, cases=3)
-        result = project.eval(env={"HTTPS_PROXY": proxy.url, **TRUSTING})
+        result = project.eval(env={name: proxy.url, **(TRUSTING if encrypted else {})})
         assert server.requests == 3
     assert result.evalset["candidate"]["measured"] == 3
-    assert set(proxy.requested) == {f"CONNECT 127.0.0.1:{server.port}"}
+    tunnel, plain = f"CONNECT 127.0.0.1:{server.port}", f"POST {server.url}/chat/completions"
+    assert set(proxy.requested) == {tunnel if encrypted else plain}
 
 
 def test_hosts_of_no_proxy_are_called_around_the_proxy(tmp_path: Path) -> None:
@@ -92,21 +85,17 @@ def test_the_embedded_model_and_replayed_answers_know_no_proxy(tmp_path: Path) -
 # Certificates --------------------------------------------------------------------------------
 
 
-def test_an_untrusted_certificate_is_refused_at_once_with_the_setting_to_change(
+def test_an_untrusted_certificate_is_refused_at_once_with_the_setting_that_trusts_it(
     tmp_path: Path,
 ) -> None:
     with FaultServer(tls=True) as server:
-        result = make_project(tmp_path, server.url, cases=20).run("eval")
+        project = make_project(tmp_path, server.url, cases=20)
+        result = project.run("eval")
         assert server.requests == 0
-    assert result.code == 3
-    assert f"TLS with {server.root} failed" in result.text
-    assert "SSL_CERT_FILE" in result.text
-
-
-def test_ssl_cert_file_names_a_private_authority(tmp_path: Path) -> None:
-    with FaultServer(tls=True) as server:
-        result = make_project(tmp_path, server.url, cases=3).eval(env=TRUSTING)
-    assert result.evalset["candidate"]["measured"] == 3
+        assert result.code == 3
+        assert f"TLS with {server.root} failed" in result.text
+        assert "SSL_CERT_FILE" in result.text
+        assert project.eval(env=TRUSTING).evalset["candidate"]["measured"] == 20
 
 
 # Open files ----------------------------------------------------------------------------------
@@ -187,33 +176,19 @@ def test_where_no_key_is_set_that_is_what_a_401_says(tmp_path: Path) -> None:
     assert "401: who? (no key was sent: OPENAI_API_KEY is not set)" in result.text
 
 
-def nobody(project: Project) -> str:
+def test_what_is_not_there_is_named(tmp_path: Path) -> None:
+    project = make_project(tmp_path, cases=2)
     with socket.socket() as reserved:
         reserved.bind(("127.0.0.1", 0))
         project.url = f"http://127.0.0.1:{reserved.getsockname()[1]}/v1"
     project.llmops_yaml()
-    return f"no server answers at {project.url}/chat/completions (Connection refused): start it"
-
-
-def no_record(project: Project) -> str:
+    nobody = f"no server answers at {project.url}/chat/completions (Connection refused): start it"
+    assert nobody in run_with(project).text
     models = {"tiny": {"provider": "replay", "file": "said.jsonl"}}
     project.write("llmops.yaml", json.dumps({"models": models}))
     project.write("said.jsonl", '{"id": "c000", "text": "say 0"}\n')
-    return "said.jsonl holds no answer to case 'c001': record one there"
-
-
-@pytest.mark.parametrize("break_it", [nobody, no_record])
-def test_what_is_not_there_is_named(tmp_path: Path, break_it: Callable[[Project], str]) -> None:
-    project = make_project(tmp_path, cases=2)
-    expected = break_it(project)
-    assert expected in run_with(project).text
-
-
-def test_a_budget_names_the_option_that_set_it(tmp_path: Path) -> None:
-    with FaultServer() as server:
-        result = make_project(tmp_path, server.url, cases=2).run("eval", "--max-calls", "1")
-    assert result.code == 3
-    assert "the budget is used up: --max-calls 1" in result.text
+    no_record = "said.jsonl holds no answer to case 'c001': record one there"
+    assert no_record in run_with(project).text
 
 
 def test_a_model_without_a_price_is_reported_as_unpriced(tmp_path: Path) -> None:

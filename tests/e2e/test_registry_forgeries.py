@@ -13,8 +13,8 @@ import pytest
 
 from llmops_cli.core.digest import digest_bytes
 from llmops_cli.core.errors import IntegrityBroken
-from llmops_cli.core.records import VersionRef, version_from
-from llmops_cli.runtime.loading import load_prompt
+from llmops_cli.core.records import Version, VersionRef
+from llmops_cli.runtime import load_prompt
 from tests.git_project import GitProject, make_git_project
 
 Rows = list[dict[str, Any]]
@@ -135,7 +135,7 @@ def test_another_version_under_the_number_that_runs_is_neither_served_nor_compar
     shutil.copytree(versions / "support@v3", versions / "support@v2")
     record = json.loads((versions / "support@v2/version.json").read_text())
     record = {**record, "number": 2}
-    record["digest"] = version_from({k: record[k] for k in record if k != "digest"}).digest
+    record["digest"] = Version.of({k: record[k] for k in record if k != "digest"}).digest
     (versions / "support@v2/version.json").write_text(json.dumps(record))
     message = "support@v2 is not the version that this event moved to"
     for command in (["fsck"], ["status"], ["eval"], ["promote", "support@v4"], ["verify"]):

@@ -4,10 +4,6 @@ from __future__ import annotations
 
 import datetime as dt
 import json
-import os
-import pty
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -15,6 +11,7 @@ import pytest
 import llmops_cli.run.selection as selecting
 import llmops_cli.run.workspace as signing
 from tests.git_project import GitProject, make_git_project
+from tests.projects import run_on_terminal
 from tests.servers.faulty import FaultServer
 
 
@@ -55,37 +52,14 @@ def test_measuring_again_does_not_change_a_verdict(repo: GitProject) -> None:
 
 
 def test_a_person_at_a_terminal_is_asked(repo: GitProject) -> None:
-    assert ask(repo, b"n\n").count("measure now? 120 calls, about $0.00") == 1
+    def ask(answer: bytes) -> str:
+        env = {"PYTHONPATH": str(Path(__file__).parents[2])}
+        return run_on_terminal(repo.root, "promote", "support@v2", typed=answer, env=env)[1]
+
+    assert ask(b"n\n").count("measure now? 120 calls, about $0.00") == 1
     assert repo.runs("support") == 1
-    assert "production runs support@v2" in ask(repo, b"y\n")
+    assert "production runs support@v2" in ask(b"y\n")
     assert repo.runs("support") == 2
-
-
-def ask(repo: GitProject, answer: bytes) -> str:
-    """What `promote support@v2` says on a terminal where `answer` is typed."""
-    ours, theirs = pty.openpty()
-    process = subprocess.Popen(
-        [sys.executable, "-m", "llmops_cli", "promote", "support@v2"],
-        cwd=repo.root,
-        stdin=theirs,
-        stdout=theirs,
-        stderr=subprocess.DEVNULL,
-        env={**os.environ, "PYTHONPATH": str(Path(__file__).parents[2])},
-    )
-    os.close(theirs)
-    os.write(ours, answer)
-    output = b""
-    while True:
-        try:
-            part = os.read(ours, 4096)
-        except OSError:
-            break
-        if not part:
-            break
-        output += part
-    process.wait(timeout=60)
-    os.close(ours)
-    return output.decode()
 
 
 def test_release_changed_names_what_production_does_not_run(tmp_path: Path) -> None:

@@ -20,7 +20,7 @@ from llmops_cli.core.ports import PluginContext
 from llmops_cli.core.prompt import Model, Request
 from llmops_cli.core.result import Completion, Failure, ToolCall
 from llmops_cli.providers.anthropic.messages import SAME, body
-from llmops_cli.providers.http.access import Access, access, check_parameters
+from llmops_cli.providers.http.access import access, check_parameters
 from llmops_cli.providers.http.client import JsonClient, open_client
 from llmops_cli.providers.http.responses import anthropic_usage, incomplete, tool_arguments
 from llmops_cli.providers.http.streams import MessageAccumulator
@@ -75,7 +75,13 @@ async def open_anthropic(model: Model, context: PluginContext) -> AsyncIterator[
     """Open a client of `model`. Raises `Refused` if its configuration can never work."""
     _check_model(model.name, model.parameters)
     reached = access(model, context, key_env="ANTHROPIC_API_KEY")
-    url, headers = await _endpoint(reached)
+    base = (reached.base_url or BASE_URL).rstrip("/").removesuffix("/v1")
+    async with AsyncAnthropic(
+        api_key=reached.key, base_url=base, default_headers=reached.headers
+    ) as sdk:
+        named = {**sdk.auth_headers, **sdk.default_headers}
+        headers = {name: value for name, value in named.items() if isinstance(value, str)}
+    url = f"{base}/v1/messages"
     async with open_client(url, headers, context.environ, about_key=reached.about_key) as client:
         yield Anthropic(model.name, client)
 
@@ -87,17 +93,6 @@ def _check_model(name: str, parameters: Mapping[str, Json]) -> None:
             hint=f"remove {sampling} from its modelParameters; repeats measure the spread",
         )
     check_parameters(name, parameters, KNOWN, vendor="anthropic")
-
-
-async def _endpoint(reached: Access) -> tuple[str, dict[str, str]]:
-    """Return where the SDK would post to, and with which headers."""
-    base = (reached.base_url or BASE_URL).rstrip("/").removesuffix("/v1")
-    async with AsyncAnthropic(
-        api_key=reached.key, base_url=base, default_headers=reached.headers
-    ) as sdk:
-        named = {**sdk.auth_headers, **sdk.default_headers}
-        headers = {name: value for name, value in named.items() if isinstance(value, str)}
-        return f"{base}/v1/messages", headers
 
 
 def completion(answer: Mapping[str, Any]) -> Completion | Failure:

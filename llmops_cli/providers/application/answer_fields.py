@@ -9,8 +9,9 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from contextlib import suppress
+from dataclasses import dataclass
 from typing import cast
 
 import jmespath
@@ -51,6 +52,17 @@ _COUNTS: tuple[tuple[tuple[str, str], Callable[[object], Usage | None]], ...] = 
 
 class Malformed(ValueError):
     """An invalid answer; the message says what is wrong with it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Application:
+    """An application as a provider."""
+
+    call: Callable[[Request], Awaitable[Completion | Failure]]
+
+    async def complete(self, request: Request) -> Completion | Failure:
+        """Return what it answers, or why there is no answer."""
+        return await self.call(request)
 
 
 class AnswerReader:

@@ -22,7 +22,7 @@ from jmespath.exceptions import JMESPathError
 
 from llmops_cli.core.errors import Refused
 from llmops_cli.core.ports import PluginContext
-from llmops_cli.providers.http.access import wrong_address
+from llmops_cli.providers.http.access import is_loopback, wrong_address
 from llmops_cli.workers.project_code import project_file, what_is_wrong
 
 OF_URLS = ("base_url", "headers", "api_key_env", "extra_body")
@@ -67,7 +67,10 @@ def wrong_url(url: str, allowed: frozenset[str]) -> str | None:
     if parts.username is not None or parts.password is not None:
         return "'base_url' contains a password: send it as a header, `authorization: env:NAME`"
     host = parts.hostname or ""
-    return forbidden(host, host=host, allowed=allowed) if is_address(host) else None
+    try:
+        return forbidden(host, host=host, allowed=allowed)
+    except ValueError:  # a name, whose addresses are checked when it is resolved
+        return None
 
 
 def allowed_hosts(options: Mapping[str, Any]) -> frozenset[str]:
@@ -131,18 +134,9 @@ def forbidden(address: str, *, host: str, allowed: Collection[str]) -> str | Non
         or any(target in network for network in _METADATA)
     ):
         return f"{named} is an address that is never called: link-local, or a cloud's metadata"
-    if host in allowed or (target.is_loopback and _is_loopback(host)) or target.is_global:
+    if host in allowed or (target.is_loopback and is_loopback(host)) or target.is_global:
         return None
     return f"{named} is not a public address: `allow_hosts: [{host}]` in llmops.yaml allows it"
-
-
-def is_address(host: str) -> bool:
-    """Return whether `host` of a URL is an address and no name."""
-    try:
-        ipaddress.ip_address(host)
-    except ValueError:
-        return False
-    return True
 
 
 def _embedded_ipv4(address: Address) -> Address:
@@ -152,9 +146,3 @@ def _embedded_ipv4(address: Address) -> Address:
     if address in _TRANSLATED:
         return ipaddress.IPv4Address(int(address) & 0xFFFFFFFF)
     return address.ipv4_mapped or address.sixtofour or address
-
-
-def _is_loopback(host: str) -> bool:
-    if is_address(host):
-        return ipaddress.ip_address(host).is_loopback
-    return host == "localhost" or host.endswith(".localhost")

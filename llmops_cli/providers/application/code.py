@@ -22,26 +22,26 @@ from __future__ import annotations
 
 import json
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
-from typing import NoReturn, cast
+from contextlib import aclosing, asynccontextmanager
+from typing import cast
 
 from llmops_cli.core.digest import Json
 from llmops_cli.core.errors import Refused
 from llmops_cli.core.ports import PluginContext, Provider
 from llmops_cli.core.prompt import Model, Request
-from llmops_cli.core.redact import Redactor
 from llmops_cli.core.result import Completion, Failure, FailureKind
 from llmops_cli.providers.application.answer_fields import (
     AnswerReader,
+    Application,
     Malformed,
     document_of,
     failed,
     malformed,
 )
 from llmops_cli.providers.application.checks import program
-from llmops_cli.workers.process import LARGEST_ANSWER, CodeFailure, Finished, environment, run
+from llmops_cli.providers.http.responses import strict_json
+from llmops_cli.workers.process import LARGEST_ANSWER, CodeFailure, Pool, Worker, environment, run
 from llmops_cli.workers.project_code import located
-from llmops_cli.workers.worker import Pool, Worker
 
 SHOWN = 300
 """Characters of an exception's or a program's own words in a message."""
@@ -52,96 +52,68 @@ PARAMETERS = ("inputs", "messages", "parameters")
 @asynccontextmanager
 async def open_python(model: Model, context: PluginContext) -> AsyncIterator[Provider]:
     """Load the function once. Raises `Refused` if it cannot be loaded."""
-    call = str(model.options["call"])
-    function = located(call, context)
+    path, reader = str(model.options["call"]), AnswerReader(model, strict=True)
+    function = located(path, context)
     environ = environment(context, also=cast("list[str]", model.options.get("env") or ()))
     workers = [
         Worker(function, context, parameters=PARAMETERS, largest=LARGEST_ANSWER, environ=environ)
         for _ in range(model.limits.max_concurrency)
     ]
-    async with Pool(workers) as pool:
-        failure = await pool.load(seconds=model.limits.timeout)
-        if failure is not None:
-            why = context.redact(failure.why)[:SHOWN]
-            raise Refused(f"{model.name}: {call} cannot be loaded: {why}")
-        yield PythonApplication(pool, AnswerReader(model, strict=True), context.redact)
 
-
-class PythonApplication:
-    """Calls one function of the project."""
-
-    def __init__(self, pool: Pool, reader: AnswerReader, redact: Redactor) -> None:
-        self._pool = pool
-        self._reader = reader
-        self._redact = redact
-
-    async def complete(self, request: Request) -> Completion | Failure:
-        """Return what the function answers, or why there is no answer."""
+    async def call(request: Request) -> Completion | Failure:
         document = document_of(request)
-        message = await self._pool.call([document[name] for name in PARAMETERS])
+        message = await pool.call([document[name] for name in PARAMETERS])
         if isinstance(message, CodeFailure):
             return failed(message)
         if "raised" in message:
-            error = self._redact(str(message["raised"]))[:SHOWN]  # whole: half a key is a leak
+            error = context.redact(str(message["raised"]))[:SHOWN]  # whole: half a key is a leak
             return Failure(kind=FailureKind.SERVER, message=f"the function raised {error}")
-        return self._reader.outcome(message.get("value"))
+        return reader.outcome(message.get("value"))
+
+    async with aclosing(Pool(workers)) as pool:
+        failure = await pool.call(None, seconds=model.limits.timeout)
+        if isinstance(failure, CodeFailure):
+            why = context.redact(failure.why)[:SHOWN]
+            raise Refused(f"{model.name}: {path} cannot be loaded: {why}")
+        yield Application(call)
 
 
 @asynccontextmanager
 async def open_command(model: Model, context: PluginContext) -> AsyncIterator[Provider]:
     """Find the program. Raises `Refused` if it is not there."""
-    yield CommandApplication(model, context)
+    command = program(cast("list[str]", model.options["run"]), context)
+    environ = environment(context, also=cast("list[str]", model.options.get("env") or ()))
+    reader, is_text = AnswerReader(model, strict=True), model.options.get("output") == "text"
 
-
-class CommandApplication:
-    """Runs one program for every answer."""
-
-    def __init__(self, model: Model, context: PluginContext) -> None:
-        self._command = program(cast("list[str]", model.options["run"]), context)
-        self._context = context
-        self._environ = environment(context, also=cast("list[str]", model.options.get("env") or ()))
-        self._reader = AnswerReader(model, strict=True)
-        self._is_text = model.options.get("output") == "text"
-
-    async def complete(self, request: Request) -> Completion | Failure:
-        """Return what the program answers, or why there is no answer."""
+    async def call(request: Request) -> Completion | Failure:
         document = json.dumps(document_of(request)).encode("ascii") + b"\n"
-        result = await run(
-            self._command, document, self._context, self._environ, largest=LARGEST_ANSWER
-        )
+        result = await run(command, document, context, environ, largest=LARGEST_ANSWER)
         if isinstance(result, CodeFailure):
             return failed(result)
         if result.code != 0:
-            return Failure(kind=FailureKind.SERVER, message=self._ended(result))
+            # Redacted before it is cut: half a key is a leak.
+            text = context.redact(" ".join(result.errors.decode("utf-8", "replace").split()))
+            how = f"exit code {result.code}" if result.code > 0 else f"signal {-result.code}"
+            message = f"the program ended with {how}" + (f": {text[-SHOWN:]}" if text else "")
+            return Failure(kind=FailureKind.SERVER, message=message)
         try:
-            return self._reader.completion(self._answer(result.answer))
+            return reader.completion(_output(result.answer, is_text=is_text))
         except Malformed as why:
             return malformed(why)
 
-    def _ended(self, result: Finished) -> str:
-        """Return its exit status and the end of its output, redacted before it is cut: half a key
-        is a leak.
-        """
-        text = " ".join(result.errors.decode("utf-8", "replace").split())
-        words = self._context.redact(text)[-SHOWN:]
-        how = f"exit code {result.code}" if result.code > 0 else f"signal {-result.code}"
-        return f"the program ended with {how}" + (f": {words}" if words else "")
-
-    def _answer(self, output: bytes) -> Json:
-        try:
-            text = output.decode("utf-8")
-        except UnicodeDecodeError as error:
-            raise Malformed("it is not UTF-8") from error
-        if self._is_text:
-            return text.removesuffix("\n")
-        try:
-            return cast("Json", json.loads(text, parse_constant=_no_number))
-        except (ValueError, RecursionError) as error:
-            shown = " ".join(text[:320].split())[:80]
-            raise Malformed(
-                f"it is not JSON but {shown!r} (`output: text` takes it as it is)"
-            ) from error
+    yield Application(call)
 
 
-def _no_number(name: str) -> NoReturn:
-    raise ValueError(f"{name} is not JSON")
+def _output(output: bytes, *, is_text: bool) -> Json:
+    """Return what a program wrote. Raises `Malformed`."""
+    try:
+        text = output.decode("utf-8")
+    except UnicodeDecodeError as error:
+        raise Malformed("it is not UTF-8") from error
+    if is_text:
+        return text.removesuffix("\n")
+    try:
+        return strict_json(text)
+    except (ValueError, RecursionError) as error:
+        shown = f"{' '.join(text[:320].split())[:80]!r} (`output: text` takes it as it is)"
+        raise Malformed(f"it is not JSON but {shown}") from error

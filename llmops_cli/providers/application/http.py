@@ -19,10 +19,10 @@ from llmops_cli.core.errors import Refused
 from llmops_cli.core.ports import PluginContext, Provider
 from llmops_cli.core.prompt import Model, Request, host_of
 from llmops_cli.core.result import Completion, Failure
-from llmops_cli.providers.application.answer_fields import AnswerReader, document_of
+from llmops_cli.providers.application.answer_fields import AnswerReader, Application, document_of
 from llmops_cli.providers.application.checks import allowed_hosts, forbidden, wrong_url
 from llmops_cli.providers.http.access import headers_of
-from llmops_cli.providers.http.client import Forbidden, JsonClient, Method, open_client
+from llmops_cli.providers.http.client import Forbidden, Method, open_client
 
 OURS = {"accept": "application/json", "content-type": "application/json", "user-agent": "llmops"}
 
@@ -41,21 +41,13 @@ async def open_http(model: Model, context: PluginContext) -> AsyncIterator[Provi
         url, headers, context.environ, about_key=about_key, resolver=resolver
     ) as client:
         method = cast("Method", model.options.get("method") or "POST")
-        yield HttpApplication(client, method, AnswerReader(model, strict=False))
+        reader = AnswerReader(model, strict=False)
 
+        async def call(request: Request) -> Completion | Failure:
+            answer = await client.send(document_of(request), method=method)
+            return answer if isinstance(answer, Failure) else reader.outcome(answer)
 
-class HttpApplication:
-    """Calls one URL."""
-
-    def __init__(self, client: JsonClient, method: Method, reader: AnswerReader) -> None:
-        self._client = client
-        self._method = method
-        self._reader = reader
-
-    async def complete(self, request: Request) -> Completion | Failure:
-        """Return what the application answers, or why there is no answer."""
-        answer = await self._client.send(document_of(request), method=self._method)
-        return answer if isinstance(answer, Failure) else self._reader.outcome(answer)
+        yield Application(call)
 
 
 class SafeResolver(AbstractResolver):

@@ -8,6 +8,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from ipaddress import ip_address
 from urllib.parse import urlsplit
 
 from llmops_cli.core.errors import Refused, suggestion
@@ -26,17 +27,10 @@ class Access:
     """What a client is opened with."""
 
     key: str
-    key_env: str
-    """The environment variable of the key, set or not."""
+    about_key: str
+    """What to do where the server refuses the key."""
     base_url: str | None
     headers: Mapping[str, str]
-
-    @property
-    def about_key(self) -> str:
-        """Return what to do where the server refuses the key."""
-        if self.key == NO_KEY:
-            return f"no key was sent: {self.key_env} is not set"
-        return f"check the key in {self.key_env}"
 
 
 def access(model: Model, context: PluginContext, *, key_env: str) -> Access:
@@ -48,16 +42,17 @@ def access(model: Model, context: PluginContext, *, key_env: str) -> Access:
     if base_url is not None:
         _check_url(model.name, base_url)
     name = model.api_key_env or key_env
-    key = context.environ.get(name, "").strip()
+    key, about_key = context.environ.get(name, "").strip(), f"check the key in {name}"
     if not key:
         if model.api_key_env is not None or base_url is None or not own_machine(base_url):
             raise Refused(
                 f"{model.name}: no key, {name} is not set",
                 hint=f"export {name}=…, or name another variable with `api_key_env`",
             )
-        key = NO_KEY
+        key, about_key = NO_KEY, f"no key was sent: {name} is not set"
     _check_sendable(model.name, "authorization", key, source=name)
-    return Access(key=key, key_env=name, base_url=base_url, headers=headers_of(model, context))
+    headers = headers_of(model, context)
+    return Access(key=key, about_key=about_key, base_url=base_url, headers=headers)
 
 
 def headers_of(model: Model, context: PluginContext) -> dict[str, str]:
@@ -87,6 +82,14 @@ def wrong_address(url: str) -> str | None:
     except ValueError as error:  # UnicodeError is one
         return str(error)
     return None if fine else "it is not an http(s) URL"
+
+
+def is_loopback(host: str) -> bool:
+    """Return whether `host` of a URL, an address or a name, is this machine."""
+    try:
+        return ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost" or host.endswith(".localhost")
 
 
 def _check_url(model: str, url: str) -> None:
@@ -122,6 +125,8 @@ def check_parameters(
     for name in parameters:
         if name not in names:
             near = suggestion(name, names)
-            otherwise = "send it as it is under `extra_body`"
             guess = f"{near}, or " if near and near.startswith("did") else ""
-            raise Refused(f"{model}: {vendor} takes no parameter {name!r}", hint=guess + otherwise)
+            raise Refused(
+                f"{model}: {vendor} takes no parameter {name!r}",
+                hint=f"{guess}send it as it is under `extra_body`",
+            )

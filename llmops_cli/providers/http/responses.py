@@ -23,10 +23,19 @@ MAX_TOKENS = 10**12
 """The most tokens of a call; a larger count is treated as missing."""
 
 
+def strict_json(text: str) -> Json:
+    """Return the JSON in `text`. Raises `ValueError`, also for NaN and infinity."""
+
+    def refuse(name: str) -> NoReturn:
+        raise ValueError(f"{name} is not JSON")
+
+    return cast("Json", json.loads(text, parse_constant=refuse))
+
+
 def parse_json(raw: bytes) -> Json:
     """Return the JSON in `raw`, without its byte order mark; None for what is not JSON."""
     try:
-        return cast("Json", json.loads(raw.decode("utf-8-sig"), parse_constant=_no_number))
+        return strict_json(raw.decode("utf-8-sig"))
     except (ValueError, RecursionError):
         return None
 
@@ -36,13 +45,9 @@ def tool_arguments(text: object) -> Json:
     if not isinstance(text, str):
         return cast("Json", text)
     try:
-        return cast("Json", json.loads(text, parse_constant=_no_number))
+        return strict_json(text)
     except (ValueError, RecursionError):
         return text
-
-
-def _no_number(name: str) -> NoReturn:
-    raise ValueError(f"{name} is not JSON")
 
 
 def token_count(value: object) -> int | None:

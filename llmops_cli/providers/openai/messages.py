@@ -40,18 +40,15 @@ def body(request: Request) -> dict[str, Any]:
         sent["tools"] = list(request.tools)
     match request.response_format:
         case "json_schema":
-            schema = _named_schema(request.json_schema or {})
-            sent["response_format"] = {"type": "json_schema", "json_schema": schema}
+            schema = request.json_schema or {}
+            whole = (
+                schema if isinstance(schema.get("schema"), Mapping) else {"schema": dict(schema)}
+            )
+            named = {"name": "answer", "strict": True, **whole}
+            sent["response_format"] = {"type": "json_schema", "json_schema": named}
         case "json_object" | "text" as kind:
             sent["response_format"] = {"type": kind}
     return {**sent, **request.extra_body}
-
-
-def _named_schema(schema: Mapping[str, Any]) -> dict[str, Any]:
-    """Return a schema as the API takes it: with a name, and `schema` inside."""
-    if isinstance(schema.get("schema"), Mapping):
-        return {"name": "answer", "strict": True, **schema}
-    return {"name": "answer", "strict": True, "schema": dict(schema)}
 
 
 FINISH = {
@@ -85,14 +82,22 @@ def completion(answer: Mapping[str, Any]) -> Completion | Failure:
     if not isinstance(finish, str) or not finish:
         return incomplete("it has no finish_reason")
     if finish.lower() in BROKEN_OFF:
-        return _broken_off(finish, choice)
+        error = error_in({"error": choice.get("error")})
+        words = f": {error.message}" if error and error.message else ""
+        return Failure(
+            kind=FailureKind.SERVER,
+            message=f"the server broke the answer off ({finish}){words}",
+            status=200,
+            retryable=True,
+        )
     if finish == "stop" and not message.keys() & ANSWERING:
         return incomplete("its message says nothing")
     text, refused = _text(message)
     if text is None:
         return incomplete(f"its content is a {type(message.get('content')).__name__}")
+    calls = message.get("tool_calls") or ()
     try:
-        calls = _tool_calls(message.get("tool_calls"))
+        calls = tuple(map(_tool_call, [calls] if isinstance(calls, dict) else calls))
     except (KeyError, TypeError, AttributeError):
         return incomplete("its tool calls are not those of the API")
     reason = FINISH.get(finish.lower(), finish.lower())
@@ -105,18 +110,6 @@ def completion(answer: Mapping[str, Any]) -> Completion | Failure:
         usage=openai_usage(answer.get("usage")),
         served_model=_name(answer.get("model")),
         fingerprint=_name(answer.get("system_fingerprint")),
-    )
-
-
-def _broken_off(finish: str, choice: Mapping[str, Any]) -> Failure:
-    """Return the failure of an answer that was aborted after status 200."""
-    error = error_in({"error": choice.get("error")})
-    words = f": {error.message}" if error and error.message else ""
-    return Failure(
-        kind=FailureKind.SERVER,
-        message=f"the server broke the answer off ({finish}){words}",
-        status=200,
-        retryable=True,
     )
 
 
@@ -137,14 +130,9 @@ def _text(message: Mapping[str, Any]) -> tuple[str | None, bool]:
     return "", False
 
 
-def _tool_calls(calls: Any) -> tuple[ToolCall, ...]:  # noqa: ANN401 - whatever the server sent
-    """Return tool calls; raises where they are not those of the API. No arguments are `{}`."""
-    calls = [calls] if isinstance(calls, dict) else calls or ()
-    return tuple(_tool_call(call["function"]) for call in calls)
-
-
-def _tool_call(function: Mapping[str, Any]) -> ToolCall:
-    name, arguments = function["name"], function.get("arguments")
+def _tool_call(call: Mapping[str, Any]) -> ToolCall:
+    """Return a tool call; raises where it is none of the API's. No arguments are `{}`."""
+    name, arguments = call["function"]["name"], call["function"].get("arguments")
     if not isinstance(name, str):
         raise TypeError("a name that is no text")
     return ToolCall(

@@ -16,12 +16,10 @@ from __future__ import annotations
 import re
 import secrets
 import socket
-from collections.abc import AsyncIterator, Iterable, Mapping
-from contextlib import asynccontextmanager
-from dataclasses import dataclass, replace
-from ipaddress import ip_address
+from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
+from contextlib import asynccontextmanager, suppress
+from dataclasses import replace
 from pathlib import Path
-from types import TracebackType
 from typing import Self
 
 import aiohttp
@@ -32,6 +30,7 @@ from llmops_cli.core.ports import PluginContext, Provider
 from llmops_cli.core.prompt import Model, Request, host_of
 from llmops_cli.core.redact import Redactor
 from llmops_cli.core.result import Completion, Failure, FailureKind
+from llmops_cli.providers.http.access import is_loopback
 from llmops_cli.providers.openai.model import Dialect, OpenAI, check_model, open_openai
 from llmops_cli.providers.vllm.options import (
     adapters,
@@ -57,55 +56,40 @@ _LONGEST = 240
 """Characters of each."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Launch:
-    """What an engine is started with."""
-
-    model: str
-    command: tuple[str, ...]
-    """All but host and port."""
-    offline: bool
-    """Whether the weights are on this machine, so nothing is downloaded."""
-    log_name: str
-
-
-def launch_of(model: Model, context: PluginContext) -> Launch:
-    """Return how the engine of `model` is started. Raises `Refused` if there is no vllm."""
+def command_of(model: Model, context: PluginContext) -> tuple[str, ...]:
+    """Return what starts the engine of `model`, all but host and port. Raises `Refused`."""
     lora = [f"{name}={path}" for name, path in adapters(model.options).items()]
-    return Launch(
-        model=model.model,
-        command=(
-            *program(model, context),
-            "serve",
-            model.model,
-            *arguments(model),
-            *("--served-model-name", model.model),
-            *(("--enable-lora", "--lora-modules", *lora) if lora else ()),
-        ),
-        offline=(context.root / model.model).is_dir(),
-        log_name="vllm-" + re.sub(r"[^A-Za-z0-9]+", "-", model.model).strip("-")[-40:],
+    return (
+        *program(model, context),
+        "serve",
+        model.model,
+        *arguments(model),
+        *("--served-model-name", model.model),
+        *(("--enable-lora", "--lora-modules", *lora) if lora else ()),
     )
 
 
 class Engine:
     """One `vllm serve` and how to reach it."""
 
-    def __init__(self, launch: Launch, context: PluginContext) -> None:
+    def __init__(self, model: str, command: Sequence[str], context: PluginContext) -> None:
         """Start it. Raises `OSError` if that is not possible."""
         self.key = secrets.token_urlsafe(24)
-        self.launch = launch
         self.ready = False
-        port = _free_port()
+        with socket.create_server(("127.0.0.1", 0)) as probe:
+            port = probe.getsockname()[1]
         self.url = f"http://127.0.0.1:{port}/v1"
-        (context.root / STORE).mkdir(parents=True, exist_ok=True)
-        log = new_log(context.root / STORE, launch.log_name, keep=KEPT_LOGS)
-        self._log = log.relative_to(context.root).as_posix()
+        self._model = model
         self._late: str | None = None
+        (context.root / STORE).mkdir(parents=True, exist_ok=True)
+        name = re.sub(r"[^A-Za-z0-9]+", "-", model).strip("-")[-40:]
+        log = new_log(context.root / STORE, f"vllm-{name}", keep=KEPT_LOGS)
+        self._log = log.relative_to(context.root).as_posix()
         own_key = Redactor([self.key])
-        self._server = Server(
-            [*launch.command, "--host", "127.0.0.1", "--port", str(port)],
+        self.server = Server(
+            [*command, "--host", "127.0.0.1", "--port", str(port)],
             folder=context.root,
-            environ=_environment(context, self.key, offline=launch.offline),
+            environ=_environment(context, self.key, offline=(context.root / model).is_dir()),
             log=log,
             redact=lambda line: own_key(context.redact(line)),
         )
@@ -113,30 +97,32 @@ class Engine:
     @property
     def failure(self) -> Failure | None:
         """Why it does not answer and never will; None while it runs."""
-        ended = self._late or self._server.ended
+        ended = self._late or self.server.ended
         if ended is None:
             return None
         when = "while it answered" if self.ready else "before it was ready"
-        lines = " / ".join(last_words(self._server.last(100)))
-        message = f"`vllm serve {self.launch.model}` ended {when}: {ended}"
+        lines = " / ".join(last_words(self.server.last(100)))
+        message = f"`vllm serve {self._model}` ended {when}: {ended}"
         message += f"; it said: {lines}" if lines else ""
         return Failure(kind=FailureKind.CONNECTION, message=f"{message} (all of it: {self._log})")
 
     async def wait(self, seconds: float) -> None:
-        """Wait until it answers or has ended; after `seconds` it is stopped."""
+        """Wait until it answers a call with its key or has ended; after `seconds` it is stopped."""
         with anyio.move_on_after(seconds):
             async with aiohttp.ClientSession(
                 headers={"Authorization": f"Bearer {self.key}"},
                 timeout=aiohttp.ClientTimeout(total=5.0),
             ) as session:
                 while self.failure is None:
-                    if await self._answers(session):
-                        self.ready = True
-                        return
+                    with suppress(aiohttp.ClientError, OSError):
+                        async with session.get(f"{self.url}/models") as response:
+                            if response.status == 200:
+                                self.ready = True
+                                return
                     await anyio.sleep(POLL)
             return
         self._late = f"it took more than {seconds:g} s (`startup_timeout` in llmops.yaml)"
-        await to_thread.run_sync(self.stop)
+        await to_thread.run_sync(self.server.stop)
 
     async def gone(self, within: float) -> Failure | None:
         """Return why it does not answer any more, which may take a moment to show."""
@@ -145,42 +131,26 @@ class Engine:
                 await anyio.sleep(POLL / 5)
         return self.failure
 
-    def ask_to_end(self) -> None:
-        """Stop it without waiting."""
-        self._server.ask_to_end()
-
-    def stop(self) -> None:
-        """Stop it with its subprocesses."""
-        self._server.stop()
-
-    async def _answers(self, session: aiohttp.ClientSession) -> bool:
-        """Return whether it answers a call with its key."""
-        try:
-            async with session.get(f"{self.url}/models") as response:
-                return response.status == 200
-        except (aiohttp.ClientError, OSError):
-            return False
-
 
 class Engines:
     """The engines of one command. Use as `with Engines()`."""
 
     def __init__(self) -> None:
-        self._engines: dict[Launch, Engine] = {}
+        self._engines: dict[tuple[str, ...], Engine] = {}
         self._turn = anyio.Lock()
 
     async def of(self, model: Model, context: PluginContext) -> Engine | Failure:
         """Return the engine that answers for `model`, ready, or why it does not."""
-        launch = launch_of(model, context)
+        command = command_of(model, context)
         async with self._turn:
-            engine = self._engines.get(launch)
+            engine = self._engines.get(command)
             if engine is None:
                 try:
-                    engine = Engine(launch, context)
+                    engine = Engine(model.model, command, context)
                 except OSError as error:
                     message = f"`vllm serve {model.model}` cannot be started: {error}"
                     return Failure(kind=FailureKind.CONNECTION, message=message)
-                self._engines[launch] = engine
+                self._engines[command] = engine
             if not engine.ready and engine.failure is None:
                 context.tell(f"starting vllm serve {model.model}")
                 try:
@@ -192,16 +162,11 @@ class Engines:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_error: object) -> None:
         for engine in self._engines.values():
-            engine.ask_to_end()
+            engine.server.ask_to_end()
         for engine in self._engines.values():
-            engine.stop()
+            engine.server.stop()
 
 
 def last_words(lines: Iterable[str]) -> list[str]:
@@ -213,7 +178,10 @@ def last_words(lines: Iterable[str]) -> list[str]:
 
 
 def _environment(context: PluginContext, key: str, *, offline: bool) -> Mapping[str, str]:
-    """Return what the engine sees: all but secrets. It makes no calls of its own."""
+    """Return what the engine sees: all but secrets. It makes no calls of its own.
+
+    `offline`: the weights are on this machine, so nothing is downloaded.
+    """
     kept = {
         name: value
         for name, value in context.environ.items()
@@ -222,13 +190,6 @@ def _environment(context: PluginContext, key: str, *, offline: bool) -> Mapping[
     quiet = {"VLLM_NO_USAGE_STATS": "1", "DO_NOT_TRACK": "1", "PYTHONSAFEPATH": "1"}
     default = {"VLLM_HOST_IP": "127.0.0.1", **({"HF_HUB_OFFLINE": "1"} if offline else {})}
     return {**default, **kept, **quiet, KEY_ENV: key}
-
-
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-    return port
 
 
 KNOWN = frozenset({
@@ -285,34 +246,17 @@ async def open_vllm(model: Model, context: PluginContext) -> AsyncIterator[Provi
     Raises `Refused` if its configuration can never work, or where there is no vllm to start.
     """
     check_model(model.name, model.parameters, DIALECT)
-    served = served_name(model)
-    if model.base_url is not None:
-        near = context if not _loopback(model.base_url) else _past_proxies(context)
-        async with open_openai(model, near, dialect=DIALECT) as api:
-            yield Vllm(api, model.model, served)
-        return
-    engine = await context.resources.take("vllm", Engines).of(model, context)
-    if isinstance(engine, Failure):
-        yield NotStarted(engine)
-        return
-    ours = replace(model, base_url=engine.url, api_key_env=KEY_ENV)
-    keyed = {**_past_proxies(context).environ, KEY_ENV: engine.key}
-    async with open_openai(ours, replace(context, environ=keyed), dialect=DIALECT) as api:
+    served, environ, url = served_name(model), dict(context.environ), model.base_url
+    engine: Engine | None = None
+    if url is None:
+        started = await context.resources.take("vllm", Engines).of(model, context)
+        if isinstance(started, Failure):
+            yield NotStarted(started)
+            return
+        engine = started
+        url, environ[KEY_ENV] = engine.url, engine.key
+        model = replace(model, base_url=url, api_key_env=KEY_ENV)
+    if is_loopback(host_of(url)):
+        environ = {name: environ[name] for name in environ if not name.lower().endswith("_proxy")}
+    async with open_openai(model, replace(context, environ=environ), dialect=DIALECT) as api:
         yield Vllm(api, model.model, served, engine)
-
-
-def _past_proxies(context: PluginContext) -> PluginContext:
-    environ = {
-        name: value
-        for name, value in context.environ.items()
-        if not name.lower().endswith("_proxy")
-    }
-    return replace(context, environ=environ)
-
-
-def _loopback(url: str) -> bool:
-    host = host_of(url)
-    try:
-        return ip_address(host).is_loopback
-    except ValueError:
-        return host == "localhost" or host.endswith(".localhost")

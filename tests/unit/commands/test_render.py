@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from llmops_cli.commands.render import model_rows, rendered_request
+from llmops_cli.commands.models import model_rows
+from llmops_cli.commands.render import rendered_request
 from llmops_cli.core.errors import Refused, UnknownName
 from llmops_cli.core.prompt import Request
 from llmops_cli.project.project import Project as Files

@@ -10,9 +10,8 @@ import pytest
 
 from llmops_cli.core.errors import IntegrityBroken, Refused, UnknownName
 from llmops_cli.core.records import Event
-from llmops_cli.registry.bundle import bundle, compare_bundle
-from llmops_cli.registry.problems import RegistryProblem
-from llmops_cli.stores.bundle import Bundle, bundle_of
+from llmops_cli.registry.verify import RegistryProblem, compare_bundle
+from llmops_cli.stores.bundle import Bundle, bundle, bundle_of, record_of
 from llmops_cli.stores.registry import Registry
 from tests.unit.releases import event, released
 
@@ -121,7 +120,7 @@ def test_a_bundle_from_before_a_quarantine_is_behind(registry: Registry) -> None
 
 def test_a_prompt_that_is_missing_is_a_warning(registry: Registry) -> None:
     shipped = bundle(registry, "production")
-    less = Bundle.of("production", {"support": shipped.prompt("support")})
+    less = replace(shipped, records={"support": shipped.records["support"]})
     message = "intent runs in production and is not in it"
     assert found(registry, less) == (RegistryProblem(where=WHERE, message=message, warning=True),)
 
@@ -142,8 +141,8 @@ def test_a_version_put_beside_genuine_events_is_a_problem(registry: Registry) ->
     shipped = bundle(registry, "production")
     held = shipped.prompt("support")
     forged = replace(held, versions=(registry.version("support", 2), held.versions[1]))
-    prompts = {"intent": shipped.prompt("intent"), "support": forged}
-    (problem,) = found(registry, Bundle.of("production", prompts))
+    records = {**shipped.records, "support": record_of(forged)}
+    (problem,) = found(registry, replace(shipped, records=records))
     assert not problem.warning
     assert problem.message == "support@v2 (event 4) is not what the log of production says"
 

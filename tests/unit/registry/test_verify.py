@@ -12,8 +12,7 @@ import pytest
 
 from llmops_cli.core.policy import Decision, Policy
 from llmops_cli.core.records import Event
-from llmops_cli.registry.problems import RegistryProblem
-from llmops_cli.registry.verify import Verification, verify_environment
+from llmops_cli.registry.verify import RegistryProblem, Verification, verify_environment
 from llmops_cli.stores.registry import Registry
 from tests.unit.releases import event, facts, measured, promoted, released, rows
 

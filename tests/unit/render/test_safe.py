@@ -15,7 +15,7 @@ from llmops_cli.render.safe_text import (
     markdown_span,
     terminal,
     terminal_line,
-    xml,
+    visible,
 )
 from tests.reports import HOSTILE
 
@@ -47,9 +47,9 @@ def test_one_line_stays_one_line(text: str) -> None:
 @given(ANYTHING)
 def test_xml_can_always_be_read_again(text: str) -> None:
     element = ET.Element("e")
-    element.text = xml(text)
+    element.text = visible(text)
     written = ET.tostring(element, encoding="utf-8")
-    assert (ET.fromstring(written).text or "") == xml(text)  # noqa: S314 - our own output
+    assert (ET.fromstring(written).text or "") == visible(text)  # noqa: S314 - our own output
 
 
 @given(ANYTHING)

@@ -210,7 +210,6 @@ def test_parquet_without_its_library_is_refused_with_what_brings_it(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setitem(sys.modules, "pyarrow", None)
-    monkeypatch.delitem(sys.modules, "llmops_cli.render.parquet")
     with pytest.raises(MissingExtra, match="writing Parquet files needs a library") as caught:
         ReportSinks(parquet=tmp_path / "t.parquet").files()
     assert caught.value.hint == "pip install 'llmops-cli[parquet]'"

@@ -15,8 +15,8 @@ from tests.unit.gated_project import CASES, gate
 
 def test_what_the_evidence_measured_is_known_by_case(running: Project) -> None:
     with open_workspace(running.root) as workspace:
-        found = measured_cases(workspace, "support", 1, "support")
-        assert measured_cases(workspace, "support", 1, "other") == {}
+        (evalset, found), *others = measured_cases(workspace, "support", 1).items()
+    assert (evalset, others) == ("support", [])
     assert list(found) == [f"c{at:03}" for at in range(CASES)]
     assert len({each.request for each in found.values()}) == CASES
 
@@ -28,7 +28,7 @@ def test_the_evidence_store_holds_nothing_that_was_called_since(
     gate(running, fresh=True)
     with open_workspace(running.root) as workspace:
         store = evidence_store(workspace, "support", 1)
-        cases = measured_cases(workspace, "support", 1, "support")
+        cases = measured_cases(workspace, "support", 1)["support"]
         kept = store.further([each.request for each in cases.values()], "baseline", beyond=0)
         since = workspace.results.further(kept, "baseline", beyond=0)
     assert {len(numbers) for numbers in kept.values()} == {3}

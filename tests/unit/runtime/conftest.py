@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from llmops_cli.registry.bundle import bundle
+from llmops_cli.stores.bundle import bundle
 from llmops_cli.stores.registry import Registry
 from tests.unit.releases import event, released
 

@@ -10,8 +10,8 @@ import pytest
 
 from llmops_cli import load_prompt
 from llmops_cli.core.errors import Refused
-from llmops_cli.registry.bundle import bundle
-from llmops_cli.runtime.loading import QuarantinedVersion
+from llmops_cli.runtime import QuarantinedVersion
+from llmops_cli.stores.bundle import bundle
 from llmops_cli.stores.registry import Registry
 from tests.unit.runtime.conftest import quarantine
 

@@ -19,9 +19,8 @@ from llmops_cli.core.errors import LlmopsError
 from llmops_cli.core.prompt import Case, Message, Model, Prompt, Target
 from llmops_cli.project.templates import Templates
 from llmops_cli.registry.release import release_target
-from llmops_cli.runtime.loading import load_prompt
-from llmops_cli.runtime.prompt import Prompt as Loaded
-from llmops_cli.runtime.prompt import WrongInputs
+from llmops_cli.runtime import Prompt as Loaded
+from llmops_cli.runtime import WrongInputs, load_prompt
 from llmops_cli.stores.registry import Registry
 from tests.unit.releases import ADA
 from tests.unit.stores.values import plain

@@ -12,7 +12,7 @@ from llmops_cli.core.digest import Json
 from llmops_cli.core.prompt import Message, Request
 from llmops_cli.providers.anthropic import messages
 from llmops_cli.providers.openai import messages as chat
-from llmops_cli.runtime.prompt import Rendered
+from llmops_cli.runtime import Rendered
 from tests.servers.faulty import FaultServer, Server
 
 TOOL: dict[str, Json] = {

@@ -10,7 +10,7 @@ import pytest
 
 from llmops_cli import load_prompt
 from llmops_cli.core.errors import IntegrityBroken, Refused, UnknownName
-from llmops_cli.registry.bundle import bundle
+from llmops_cli.stores.bundle import bundle
 from llmops_cli.stores.registry import Registry
 from tests.unit.releases import event, released
 

@@ -99,9 +99,7 @@ def test_what_is_sent_is_what_the_sdk_sends(asked: Request) -> None:
 
 
 def test_openai_itself_is_reached_as_its_sdk_reaches_it() -> None:
-    given = Access(
-        key="sk-test", key_env="OPENAI_API_KEY", base_url=None, headers={"X-Team": "gate"}
-    )
+    given = Access(key="sk-test", about_key="", base_url=None, headers={"X-Team": "gate"})
 
     async def main() -> tuple[str, dict[str, str]]:
         return await endpoint(given, context(OPENAI_ORG_ID="org-1"))

@@ -10,7 +10,7 @@ import pytest
 from llmops_cli.core.errors import Refused
 from llmops_cli.core.ports import PluginContext
 from llmops_cli.core.prompt import Model
-from llmops_cli.providers.vllm.model import last_words, launch_of
+from llmops_cli.providers.vllm.model import command_of, last_words
 from llmops_cli.providers.vllm.options import check, ready, runs, served_name
 
 TWO = {"a": "adapters/a", "b": "adapters/b"}
@@ -86,7 +86,7 @@ def test_a_python_is_started_with_the_module_and_a_missing_program_is_refused(
     python.write_text("#!/bin/sh\n", encoding="utf-8")
     python.chmod(0o755)
     context = PluginContext(root=tmp_path, environ={"PATH": "/nowhere"})
-    started = launch_of(a_model(command="bin/python3"), context).command
+    started = command_of(a_model(command="bin/python3"), context)
     assert started[:4] == (str(python), "-m", "vllm.entrypoints.cli.main", "serve")
     for missing in ({"command": "bin/vllm"}, {"command": "no-such-vllm"}):
         with pytest.raises(Refused, match="there is no such program"):

@@ -1,17 +1,16 @@
-"""`llmops models --check`: find out what works with each model, by a few short calls.
+"""`llmops models`: the models of a project and, with `--check`, what works with each of them.
 
-The answers are not stored. What cannot be tried without a case (applications, recorded answers)
-isn't called, and engines are only started with `--start`.
+A check makes a few short calls, whose answers are not stored. What cannot be tried without a case
+(applications, recorded answers) isn't called, and engines are only started with `--start`.
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import replace
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from typing import Any
 
-from llmops_cli.commands.render import select_models
 from llmops_cli.core.digest import Json
 from llmops_cli.core.errors import Refused
 from llmops_cli.core.ports import Progress, ProviderKind
@@ -32,6 +31,7 @@ MAX_TOKENS = {"chat": 16, "structured": 256, "tools": 256}
 """Output tokens by probe: enough for a correct answer after some reasoning."""
 OPENAI_NAME, USUAL_NAME = "max_completion_tokens", "max_tokens"
 
+NOT_JSON = object()
 COLORS = ("red", "green")
 SCHEMA: Mapping[str, Json] = {
     "type": "object",
@@ -54,6 +54,40 @@ TOOL: Mapping[str, Json] = {
 }
 
 
+def model_rows(
+    project: Project, environ: Mapping[str, str], names: Sequence[str] = ()
+) -> list[tuple[str, ...]]:
+    """Return one row per model, or per one of `names`.
+
+    Name, provider, model, where, key, price, prompts that use it.
+    """
+    users: dict[str, list[str]] = {}
+    for prompt in project.prompts.values():
+        users.setdefault(prompt.model, []).append(prompt.name)
+    return [
+        (
+            model.name,
+            model.provider,
+            model.model,
+            _where(model),
+            _key(model, project, environ),
+            _price(model),
+            ", ".join(users.get(model.name, [])),
+        )
+        for model in select_models(project, names)
+    ]
+
+
+def select_models(project: Project, names: Sequence[str]) -> Iterator[Model]:
+    """Yield the models called `names`, or all of llmops.yaml and those that prompts name directly.
+
+    Raises `UnknownName`.
+    """
+    direct = (prompt.model for prompt in project.prompts.values())
+    selected = names or [*project.models, *direct]
+    return (project.resolve_model(name) for name in dict.fromkeys(selected))
+
+
 def probe_models(
     workspace: Workspace, names: Sequence[str], *, progress: Progress, start: bool = False
 ) -> Probed:
@@ -64,28 +98,33 @@ def probe_models(
     """
     models = list(select_models(workspace.project, names))
     kinds = {model.name: workspace.provider(model) for model in models}
-    called = [model for model in models if _is_called(kinds[model.name], start=start)]
+    called = [
+        model
+        for model in models
+        if not (kind := kinds[model.name]).application
+        and kind.records is None
+        and (start or kind.runs is None)
+    ]
     TrustCheck(workspace, models).commands(called)
-    embedders = _embedding_models(workspace.project)
+    specs = (spec for header in workspace.project.evalsets.values() for spec in header.scorers)
+    embedders = {spec.options.get("embeddings") for spec in specs}
     probed: dict[str, ProbedModel] = {}
     engine = Engine(
         providers=workspace.open_provider, redact=workspace.redact, counters=workspace.counters
     )
 
-    def what_starts(model: Model) -> str | None:
-        return check_ready(kinds[model.name], model, workspace.context)
-
     async def probe(model: Model) -> None:
         kind = kinds[model.name]
         named = "embed" in model.model.lower() and not kind.offline
+        limits = replace(model.limits, retries=min(model.limits.retries, 1))
         prober = _Prober(
-            engine,
-            model,
-            kind,
+            workspace=workspace,
+            engine=engine,
+            model=replace(model, limits=limits),
+            kind=kind,
             embeds=named or model.name in embedders,
-            what_starts=None if start else what_starts,
         )
-        probed[model.name] = await prober.probe()
+        probed[model.name] = await prober.probe(start=start)
         progress(len(probed), len(models), 0)
 
     async def probe_all() -> None:
@@ -102,46 +141,30 @@ def probe_models(
     )
 
 
-def _embedding_models(project: Project) -> set[str]:
-    """Return the names of the models that scorers take embeddings from."""
-    specs = (spec for header in project.evalsets.values() for spec in header.scorers)
-    return {str(spec.options["embeddings"]) for spec in specs if spec.options.get("embeddings")}
-
-
-def _is_called(kind: ProviderKind, *, start: bool) -> bool:
-    return not kind.application and kind.records is None and (start or kind.runs is None)
-
-
+@dataclass(kw_only=True)
 class _Prober:
     """Probes one model, aspect by aspect, each where the ones before leave something to try."""
 
-    def __init__(
-        self,
-        engine: Engine,
-        model: Model,
-        kind: ProviderKind,
-        *,
-        embeds: bool,
-        what_starts: Callable[[Model], str | None] | None,
-    ) -> None:
-        """`what_starts` says what a call would start, and prevents it; None: it may start."""
-        limits = replace(model.limits, retries=min(model.limits.retries, 1))
-        self.engine, self.kind, self.embeds = engine, kind, embeds
-        self.model = replace(model, limits=limits)
-        self.what_starts = what_starts
-        self.probes: list[Probe] = []
-        self.reports_usage = False
-        self.timed: Completion | None = None
+    workspace: Workspace
+    engine: Engine
+    model: Model
+    kind: ProviderKind
+    embeds: bool
+    probes: list[Probe] = field(default_factory=list)
+    reports_usage: bool = False
+    timed: Completion | None = None
 
-    async def probe(self) -> ProbedModel:
-        """Run all probes of the model."""
+    async def probe(self, *, start: bool) -> ProbedModel:
+        """Run all probes of the model, whose engine may be started only with `start`."""
         refused = False
         try:
             if self.kind.application:
                 self._add("reachable", "an application: cases call it (llmops eval)", works=None)
             elif self.kind.records is not None:
                 self._add("reachable", "recorded answers: nothing is called", works=None)
-            elif self.what_starts is not None and (program := self.what_starts(self.model)):
+            elif not start and (
+                program := check_ready(self.kind, self.model, self.workspace.context)
+            ):
                 self._add("reachable", f"not started (--start does): {program}", works=None)
             elif self.embeds:
                 await self._probe_embedding_model()
@@ -152,7 +175,9 @@ class _Prober:
             hint = f" ({error.hint})" if error.hint else ""
             message = error.message.removeprefix(f"{self.model.name}: ")
             self._add("reachable", f"{message}{hint}", works=False)
-        self._probe_price()
+        priced = None if self.kind.application else tariff(self.model) is not None
+        unknown = "no price is known: give it a `price` in llmops.yaml"
+        self._add("price", unknown if priced is False else "", works=priced)
         return ProbedModel(
             name=self.model.name,
             provider=self.model.provider,
@@ -167,11 +192,12 @@ class _Prober:
         self.probes.append(Probe(aspect=aspect, works=works, why=why))
 
     async def _probe_chat_model(self) -> None:
-        outcome = await self._call("chat", "Say OK.", timed=not self.kind.offline)
-        if not self._answered(outcome, "chat"):
+        completion = self._answered(
+            await self._call("chat", "Say OK.", timed=not self.kind.offline), "chat"
+        )
+        if completion is None:
             return
-        assert isinstance(outcome, Completion)
-        self._add("chat", _text_note(outcome), works=True)
+        self._add("chat", _text_note(completion), works=True)
         if self.kind.offline:
             self._add("structured", "it has no response formats", works=None)
             self._add("tools", "it has no tools", works=None)
@@ -179,7 +205,7 @@ class _Prober:
             if self.kind.embeds:
                 await self._probe_embedding()
         else:
-            self._probe_streaming(outcome)
+            self._probe_streaming(completion)
             await self._probe_structured()
             await self._probe_tools()
         why = "" if self.reports_usage else "it reports no tokens: costs and budgets are unknown"
@@ -232,31 +258,24 @@ class _Prober:
     async def _probe_embedding(self) -> bool:
         """Return whether the model answered."""
         outcome = await self._call("chat", "hello", response_format="embedding")
-        if not self._answered(outcome, "embeddings"):
+        completion = self._answered(outcome, "embeddings")
+        if completion is None:
             return False
-        assert isinstance(outcome, Completion)
-        size = _vector_size(outcome.text)
+        vector = _parsed(completion)
+        size = len(vector) if isinstance(vector, list) else 0
         self._add("embeddings", f"{size} numbers" if size else "no list of numbers", works=size > 0)
         return True
 
-    def _answered(self, outcome: Outcome, aspect: Aspect) -> bool:
-        """Return whether the first call was answered; add a probe for that, or why not."""
+    def _answered(self, outcome: Outcome, aspect: Aspect) -> Completion | None:
+        """Return the answer of the first call; add a probe for it, or for why there is none."""
         if isinstance(outcome, Completion):
             if not any(probe.aspect == "reachable" for probe in self.probes):
                 self._add("reachable", works=True)
-            return True
+            return outcome
         reached = outcome.kind is FailureKind.BAD_REQUEST
         self._add("reachable", "" if reached else outcome.message, works=reached)
         self._add(aspect, outcome.message if reached else "", works=False if reached else None)
-        return False
-
-    def _probe_price(self) -> None:
-        if self.kind.application:
-            self._add("price", works=None)
-            return
-        known = tariff(self.model) is not None
-        why = "" if known else "no price is known: give it a `price` in llmops.yaml"
-        self._add("price", why, works=known)
+        return None
 
     async def _call(
         self,
@@ -303,9 +322,8 @@ def _schema_problem(outcome: Outcome, schema: Mapping[str, Json] | None) -> str 
         return outcome.message
     if outcome.finish_reason == "length":
         return f"cut off after {MAX_TOKENS['structured']} tokens"
-    try:
-        answer = json.loads(outcome.text or "")
-    except ValueError:
+    answer = _parsed(outcome)
+    if answer is NOT_JSON:
         return "it answered in words and not in JSON"
     if not isinstance(answer, dict):
         return "it answered JSON that is not an object"
@@ -314,9 +332,29 @@ def _schema_problem(outcome: Outcome, schema: Mapping[str, Json] | None) -> str 
     return None
 
 
-def _vector_size(text: str | None) -> int:
+def _parsed(answer: Completion) -> object:
+    """Return the JSON in the answer's text, or `NOT_JSON`."""
     try:
-        vector = json.loads(text or "")
+        return json.loads(answer.text or "")
     except ValueError:
-        return 0
-    return len(vector) if isinstance(vector, list) else 0
+        return NOT_JSON
+
+
+def _key(model: Model, project: Project, environ: Mapping[str, str]) -> str:
+    name = model.api_key_env or project.catalog.providers[model.provider].api_key_env
+    if name is None:
+        return "none needed"
+    return f"{name} {'is set' if environ.get(name) else 'is not set'}"
+
+
+def _where(model: Model) -> str:
+    """Return its URL, or the code that answers."""
+    run = model.options.get("run")
+    command = " ".join(map(str, run)) if isinstance(run, (list, tuple)) else run
+    return str(model.base_url or model.options.get("call") or command or "")
+
+
+def _price(model: Model) -> str:
+    if model.price is None:
+        return ""
+    return f"${model.price.input:g} / ${model.price.output:g} per million"
