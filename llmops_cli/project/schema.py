@@ -349,9 +349,7 @@ class WrittenProject(Written):
     trust: list[Text] = Field(
         default_factory=list, description="Project files (globs) whose code may run"
     )
-    watch: dict[Name, Any] = Field(
-        default_factory=dict, description="Environment to where its traces are, and its alarms"
-    )
+    watch: dict[Name, Any] = {}
 
 
 Where = Callable[..., Location]

@@ -70,12 +70,14 @@ LATE_IMPORTS = {
     "engine/budget.py": "genai_prices",
     "plugins/catalog.py": "importlib.metadata",
     "project/tables.py": "llmops_cli.project",
+    "project/project.py": "llmops_cli.project.watch",
     "providers/http/responses.py": "email.utils",
     "providers/openai/model.py": "openai",
     "run/run_loop.py": "llmops_cli.run.execute",
     "runtime.py": "llmops_cli.project.templates",
     "scorers/rag.py": "llmops_cli.scorers",
     "stores/git.py": "git",
+    "watch/spans.py": "llmops_cli.watch.protobuf",
 }
 """Imports inside functions, by module: what most commands do not need, and that costs time."""
 
