@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from llmops_cli.core.records import Event
     from llmops_cli.project.project import Project
     from llmops_cli.watch.spans import Counts
+    from llmops_cli.watch.store import TraceStore
 
 
 def watch(
@@ -122,13 +123,24 @@ def watch(
 def traces(
     context: typer.Context,
     action: Annotated[
-        Literal["add", "list", "show"],
-        typer.Argument(metavar="add|list|show", help="What to do."),
+        Literal["add", "list", "show", "draft"],
+        typer.Argument(metavar="add|list|show|draft", help="What to do."),
     ],
     names: Annotated[
         list[str] | None,
-        typer.Argument(metavar="[FILE|ID]...", help="Trace files to add, or the trace to show."),
+        typer.Argument(
+            metavar="[FILE|ID|PROMPT]...",
+            help="Trace files to add, the trace to show, or the prompt to draft cases for.",
+        ),
     ] = None,
+    kinds: Annotated[
+        str,
+        option("Options", "What drafts are made of, with commas.", "--from", metavar="KINDS"),
+    ] = "thumbs-down,failed,slow,rare,disagreement",
+    most: Annotated[int, option("Options", "Drafts at most.", "-n", metavar="N", min=1)] = 30,
+    keep_pii: Annotated[
+        bool, option("Options", "Keep mail addresses and numbers in drafts.", "--keep-pii")
+    ] = False,
     as_json: AsJson = False,
 ) -> int:
     """Store the calls of production, and look at them.
@@ -140,6 +152,7 @@ def traces(
       llmops traces add traces/*.jsonl
       llmops traces list
       llmops traces show 4bf92f3577b34da6a3ce929d0e0e4736
+      llmops traces draft support --from thumbs-down,failed -n 30
 
     Exit codes: 0 done, 3 more than 1% of the lines could not be read.
     """
@@ -161,6 +174,10 @@ def traces(
     if action == "list":
         rows = store.summary()
         output.rows(("hour", "calls", "errors", "versions"), rows, empty="no calls are stored")
+        return 0
+    if action == "draft":
+        for name in names or ():
+            _draft(output, project, store, name, kinds.split(","), most, keep_pii=keep_pii)
         return 0
     for name in names or ():
         kept = [row for row in store.messages() if name in (row["trace"], row["span"])]
@@ -188,6 +205,53 @@ def _added(output: Output, added: int, counts: Counts) -> int:
         ],
     )
     return 3 if counts.unreadable > counts.lines / 100 else 0
+
+
+def _draft(
+    output: Output,
+    project: Project,
+    store: TraceStore,
+    name: str,
+    kinds: list[str],
+    most: int,
+    *,
+    keep_pii: bool,
+) -> None:
+    """Write drafts of a prompt's cases beside its evalset, after those that are there."""
+    import json
+
+    from llmops_cli.core.prompt import Case
+    from llmops_cli.core.redact import Redactor
+    from llmops_cli.stores.atomic import write_text
+    from llmops_cli.watch.drafts import KINDS, draft_cases
+
+    for kind in kinds:
+        if kind not in KINDS:
+            raise UnknownName("kind of drafts", kind, KINDS)
+    if name not in project.prompts:
+        raise UnknownName("prompt", name, project.prompts)
+    evalsets = project.load(project.evalsets_of(name))
+    known = [case for evalset in evalsets for case in evalset.cases]
+    file = project.root / "evalsets" / f"{name}.drafts.jsonl"
+    earlier = file.read_text(encoding="utf-8") if file.exists() else ""
+    known += [
+        Case(id=row["id"], inputs=row["inputs"]) for row in map(json.loads, earlier.splitlines())
+    ]
+    drafts = draft_cases(
+        store.messages(), project.prompts[name], known, kinds=kinds, most=most, keep_pii=keep_pii
+    )
+    text = earlier + "".join(json.dumps(case, ensure_ascii=False) + "\n" for case in drafts.cases)
+    if drafts.cases:
+        write_text(file, text, redact=Redactor.of(os.environ))
+    output.show(
+        drafts,
+        [
+            f"{len(drafts.cases)} drafts in {file.relative_to(project.root)}",
+            f"left out: {drafts.near} like a case, {drafts.credentials} with a credential",
+            f"left out: {drafts.without_inputs} without inputs; masked: {drafts.masked}",
+            "next: fill in `expected`, remove `draft: true`, then llmops check",
+        ],
+    )
 
 
 def _events(project: Project, environment: str) -> list[Event]:

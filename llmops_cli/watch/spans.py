@@ -59,6 +59,8 @@ class Call(NamedTuple):
     """The prompt's version, as `load_prompt(...).attributes()` names it."""
     finish: str = ""
     route: str = ""
+    inputs: str = ""
+    """The prompt's inputs, as JSON."""
     input: str = ""
     """The messages that were sent, as JSON; empty: the trace doesn't hold them."""
     output: str = ""
@@ -140,6 +142,7 @@ def _is_protobuf(file: Path) -> bool:
 
 
 def _parse(file: Path, content: bytes, names: SpanNames, counts: Counts) -> Iterator[Call]:
+    document: Any
     if _is_protobuf(file):
         from llmops_cli.watch.protobuf import otlp_json  # noqa: PLC0415 - an extra, 0.2 s
 
@@ -241,6 +244,7 @@ def _of_attributes(attributes: Attributes, names: SpanNames, **known: Any) -> Ca
         version=str(attributes.get(names.version) or ""),
         finish=str(finish[0] if isinstance(finish, list) and finish else finish or ""),
         route=str(attributes.get(names.route) or ""),
+        inputs=str(attributes.get("llmops.inputs") or ""),
         **known,
     )
 

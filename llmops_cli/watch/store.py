@@ -225,6 +225,7 @@ class TraceStore:
                     "satisfied": _json(call.satisfied),
                     "error": self._redact(call.error)[:LONGEST],
                     "version": self._redact(call.version)[:LONGEST],
+                    "inputs": self._redact(call.inputs),
                     "input": self._redact(call.input),
                     "output": self._redact(call.output),
                 }
