@@ -103,19 +103,19 @@ def no_worse(decision: Decision, figures: Estimate) -> Finding:
     )
 
 
-CRITICAL_FINE = Finding(
-    rule="critical", decision=Decision.PASS, why="none of 12 critical cases fails", quality=True
-)
-ERRORS_FINE = Finding(
-    rule="errors", decision=Decision.PASS, why="0 of 308 calls failed (limit 2.0%)"
-)
-COVERAGE_FINE = Finding(
-    rule="coverage", decision=Decision.PASS, why="all 308 planned trials are measured"
-)
+def finding(rule: str, decision: Decision, why: str, **more: Any) -> Finding:
+    return Finding(rule=rule, decision=decision, why=why, **more)
 
 
-def verdict(decision: Decision, why: str, *findings: Finding) -> Verdict:
-    return Verdict(decision=decision, why=why, findings=findings)
+CRITICAL_FINE = finding("critical", Decision.PASS, "none of 12 critical cases fails", quality=True)
+ERRORS_FINE = finding("errors", Decision.PASS, "0 of 308 calls failed (limit 2.0%)")
+COVERAGE_FINE = finding("coverage", Decision.PASS, "all 308 planned trials are measured")
+
+
+def verdict(first: Finding, *others: Finding, also: str = "") -> Verdict:
+    """The verdict that `first` decides."""
+    why = f"{first.rule}: {first.why}{also}"
+    return Verdict(decision=first.decision, why=why, findings=(first, *others))
 
 
 def side(name: str, **changes: Any) -> SideSummary:
@@ -150,12 +150,20 @@ def metric(label: str, before: float | None, after: float | None, **more: Any) -
     )
 
 
+def score(label: str, *, right: bool, reason: str = "") -> ShownScore:
+    return ShownScore(label=label, value=float(right), passed=right, reason=reason)
+
+
+def answered(passed: float, text: str, *scores: ShownScore) -> ShownSide:
+    """One trial with its scores."""
+    trial = ShownTrial(text=text, finish_reason="stop", scores=scores)
+    return ShownSide(passed=passed, trials=(trial,))
+
+
 def shown_side(text: str, label: str, *, right: bool, expected: str = "") -> ShownSide:
     """An answer with the score of a `label` scorer."""
     reason = "" if right else f"the answer is {text!r}, not {expected!r}"
-    score = ShownScore(label=label, value=float(right), passed=right, reason=reason)
-    trial = ShownTrial(text=text, finish_reason="stop", scores=(score,))
-    return ShownSide(passed=float(right), trials=(trial,))
+    return answered(float(right), text, score(label, right=right, reason=reason))
 
 
 def intent(case: str, change: Change, message: str, expected: str, *answers: str) -> ShownCase:
@@ -234,35 +242,29 @@ def report(*prompts: PromptReport, **changes: Any) -> Report:
 
 
 def passing() -> Report:
-    decided = verdict(
-        Decision.PASS,
-        f"critical: {CRITICAL_FINE.why}; also no_worse",
-        CRITICAL_FINE,
-        no_worse(Decision.PASS, FINE),
-        ERRORS_FINE,
-        COVERAGE_FINE,
-    )
+    fine = no_worse(Decision.PASS, FINE)
+    decided = verdict(CRITICAL_FINE, fine, ERRORS_FINE, COVERAGE_FINE, also="; also no_worse")
     evalset = banking(
         metrics=(metric("pass", 0.8312, 0.8409),), shown=(FLIPPED[1], FLIPPED[3]), hidden=9
     )
-    return report(
-        intent_report(
-            decided,
-            evalset,
-            next_steps=("llmops release intent", "llmops promote intent@v4 --to production"),
-        )
-    )
+    steps = ("llmops release intent", "llmops promote intent@v4 --to production")
+    return report(intent_report(decided, evalset, next_steps=steps))
+
+
+def slice_of(
+    tag: str, cases: int, regressed: int, improved: int, *rates: float, p: float
+) -> SliceSummary:
+    candidate, baseline = rates
+    return SliceSummary(
+        tag=tag, cases=cases, regressed=regressed, improved=improved,
+        candidate=candidate, baseline=baseline, p_adjusted=p,
+    )  # fmt: skip
 
 
 def failing() -> Report:
-    finding = no_worse(Decision.FAIL, LOSS)
-    critical = Finding(
-        rule="critical",
-        decision=Decision.FAIL,
-        why="1 of 12 critical cases fails: b77-0211",
-        quality=True,
-        cases=("b77-0211",),
-    )
+    loss = no_worse(Decision.FAIL, LOSS)
+    why = "1 of 12 critical cases fails: b77-0211"
+    critical = finding("critical", Decision.FAIL, why, quality=True, cases=("b77-0211",))
     evalset = banking(
         metrics=(
             metric("pass", 0.8312, 0.7727),
@@ -270,53 +272,23 @@ def failing() -> Report:
             metric("length", 1.0, 0.9968, gated=False),
         ),
         slices=(
-            SliceSummary(
-                tag="card",
-                cases=96,
-                regressed=17,
-                improved=2,
-                candidate=0.7083,
-                baseline=0.8646,
-                p_adjusted=0.003,
-            ),
-            SliceSummary(
-                tag="cash",
-                cases=41,
-                regressed=2,
-                improved=1,
-                candidate=0.7805,
-                baseline=0.8049,
-                p_adjusted=0.61,
-            ),
+            slice_of("card", 96, 17, 2, 0.7083, 0.8646, p=0.003),
+            slice_of("cash", 41, 2, 1, 0.7805, 0.8049, p=0.61),
         ),
         shown=FLIPPED,
         hidden=27,
     )
-    decided = verdict(
-        Decision.FAIL,
-        f"critical: {critical.why}; also no_worse",
-        critical,
-        finding,
-        ERRORS_FINE,
-        COVERAGE_FINE,
-    )
-    return report(
-        intent_report(
-            decided,
-            evalset,
-            next_steps=("llmops eval intent --case b77-0211 --verbose", "llmops diff intent@v3"),
-        )
-    )
+    decided = verdict(critical, loss, ERRORS_FINE, COVERAGE_FINE, also="; also no_worse")
+    steps = ("llmops eval intent --case b77-0211 --verbose", "llmops diff intent@v3")
+    return report(intent_report(decided, evalset, next_steps=steps))
 
 
 def inconclusive() -> Report:
-    decided = verdict(
-        Decision.INCONCLUSIVE,
-        f"no_worse: {sentence(UNDECIDED)}",
-        CRITICAL_FINE,
-        no_worse(Decision.INCONCLUSIVE, UNDECIDED),
-        ERRORS_FINE,
-        COVERAGE_FINE,
+    undecided = no_worse(Decision.INCONCLUSIVE, UNDECIDED)
+    decided = Verdict(
+        decision=Decision.INCONCLUSIVE,
+        why=f"no_worse: {undecided.why}",
+        findings=(CRITICAL_FINE, undecided, ERRORS_FINE, COVERAGE_FINE),
     )
     evalset = banking(
         "support",
@@ -329,28 +301,21 @@ def inconclusive() -> Report:
         hidden=1,
         notes=("judge anthropic/claude-haiku-4-5 is not calibrated",),
     )
-    return report(
-        intent_report(
-            decided,
-            evalset,
-            prompt="support",
-            candidate="support@working",
-            baseline="support@v3 (production)",
-            next_steps=("add cases: 188 would tell, there are 40",),
-        ),
-        calls=120,
-        reused=120,
+    prompt = intent_report(
+        decided,
+        evalset,
+        prompt="support",
+        candidate="support@working",
+        baseline="support@v3 (production)",
+        next_steps=("add cases: 188 would tell, there are 40",),
     )
+    return report(prompt, calls=120, reused=120)
 
 
 def support_case() -> ShownCase:
     """Answers of several lines, a judge that speaks, and trials that disagree."""
-    judge = ShownScore(
-        label="tone",
-        value=0.0,
-        passed=False,
-        reason="The answer blames the customer for the delay instead of offering help.",
-    )
+    blames = "The answer blames the customer for the delay instead of offering help."
+    contains = score("contains", right=True)
     return ShownCase(
         prompt="support",
         evalset="support",
@@ -361,30 +326,19 @@ def support_case() -> ShownCase:
             "passages": ["Refunds are made within 14 days.", "Parcels may be late in December."],
         },
         expected={"refund": True, "days": 14},
-        baseline=ShownSide(
-            passed=1.0,
-            trials=(
-                ShownTrial(
-                    text="Sorry for the wait!\n\nYes: you get your money back within 14 days.\n"
-                    "Shall I start the refund for you?",
-                    finish_reason="stop",
-                    scores=(
-                        ShownScore(label="contains", value=1.0, passed=True),
-                        replace(judge, value=1.0, passed=True, reason="Polite and helpful."),
-                    ),
-                ),
-            ),
+        baseline=answered(
+            1.0,
+            "Sorry for the wait!\n\nYes: you get your money back within 14 days.\n"
+            "Shall I start the refund for you?",
+            contains,
+            score("tone", right=True, reason="Polite and helpful."),
         ),
-        candidate=ShownSide(
-            passed=1 / 3,
-            trials=(
-                ShownTrial(
-                    text="You should have read our terms.\n\nParcels may be late in December, "
-                    "and a refund takes 14 days.",
-                    finish_reason="stop",
-                    scores=(ShownScore(label="contains", value=1.0, passed=True), judge),
-                ),
-            ),
+        candidate=answered(
+            1 / 3,
+            "You should have read our terms.\n\nParcels may be late in December, "
+            "and a refund takes 14 days.",
+            contains,
+            score("tone", right=False, reason=blames),
         ),
         tags=("refund", "angry-customer"),
     )
@@ -392,32 +346,18 @@ def support_case() -> ShownCase:
 
 def incomplete() -> Report:
     """A model that answered 401 to everything; the run stopped early."""
-    errors = Finding(
-        rule="errors",
-        decision=Decision.INCOMPLETE,
-        why="308 of 308 calls of intent@working failed (limit 2.0%): 3 × authentication, "
-        "305 × not attempted",
+    why = (
+        "308 of 308 calls of intent@working failed (limit 2.0%): 3 × authentication, "
+        "305 × not attempted"
     )
-    coverage = Finding(
-        rule="coverage", decision=Decision.INCOMPLETE, why="308 planned trials are missing"
-    )
-    failed = ShownCase(
-        prompt="intent",
-        evalset="banking77",
-        case="b77-0001",
+    errors = finding("errors", Decision.INCOMPLETE, why)
+    coverage = finding("coverage", Decision.INCOMPLETE, "308 planned trials are missing")
+    failure = "openai answered 401: incorrect API key provided (OPENAI_API_KEY)"
+    failed = replace(
+        FLIPPED[1],
         change="unmeasured",
         inputs={"message": "I still have not received my new card, I ordered over a week ago."},
-        expected="card_arrival",
-        baseline=shown_side("card_arrival", "label", right=True),
-        candidate=ShownSide(
-            passed=None,
-            trials=(
-                ShownTrial(
-                    failure="openai answered 401: incorrect API key provided (OPENAI_API_KEY)"
-                ),
-            ),
-        ),
-        tags=("card",),
+        candidate=ShownSide(passed=None, trials=(ShownTrial(failure=failure),)),
     )
     evalset = banking(
         candidate=side(
@@ -437,58 +377,32 @@ def incomplete() -> Report:
         shown=(failed,),
         hidden=307,
     )
-    decided = verdict(Decision.INCOMPLETE, f"errors: {errors.why}", errors, coverage)
-    return report(
-        intent_report(
-            decided,
-            evalset,
-            next_steps=("set OPENAI_API_KEY to a valid key, then run again: llmops eval intent",),
-        ),
-        calls=3,
-        cost=0.0,
-    )
+    steps = ("set OPENAI_API_KEY to a valid key, then run again: llmops eval intent",)
+    prompt = intent_report(verdict(errors, coverage), evalset, next_steps=steps)
+    return report(prompt, calls=3, cost=0.0)
 
 
 def no_baseline() -> Report:
-    finding = Finding(
-        rule="no_worse",
+    why = "no baseline: nothing runs in production yet"
+    nothing = finding("no_worse", Decision.INCONCLUSIVE, why, metric="pass", quality=True)
+    decided = Verdict(
         decision=Decision.INCONCLUSIVE,
-        why="no baseline: nothing runs in production yet",
-        metric="pass",
-        quality=True,
-    )
-    decided = verdict(
-        Decision.INCONCLUSIVE, f"no_worse: {finding.why}", CRITICAL_FINE, finding, ERRORS_FINE
+        why=f"no_worse: {why}",
+        findings=(CRITICAL_FINE, nothing, ERRORS_FINE),
     )
     wrong = replace(FLIPPED[1], change="failing", baseline=None)
-    evalset = banking(
-        baseline=None,
-        metrics=(metric("pass", None, 0.7727),),
-        shown=(wrong,),
-        hidden=69,
-    )
-    return report(
-        intent_report(
-            decided,
-            evalset,
-            baseline=None,
-            next_steps=("llmops promote intent@v1 --to production --initial -m WHY",),
-        ),
-        reused=0,
-    )
+    metrics = (metric("pass", None, 0.7727),)
+    evalset = banking(baseline=None, metrics=metrics, shown=(wrong,), hidden=69)
+    steps = ("llmops promote intent@v1 --to production --initial -m WHY",)
+    return report(intent_report(decided, evalset, baseline=None, next_steps=steps), reused=0)
 
 
 def several() -> Report:
     """A failing prompt, an undecided one and one that did not change."""
-    same = Finding(
-        rule="no_worse",
-        decision=Decision.PASS,
-        why="unchanged: all 300 requests match the baseline",
-        metric="pass",
-        quality=True,
-    )
+    why = "unchanged: all 300 requests match the baseline"
+    same = finding("no_worse", Decision.PASS, why, metric="pass", quality=True)
     unchanged = intent_report(
-        verdict(Decision.PASS, same.why, same, CRITICAL_FINE),
+        Verdict(decision=Decision.PASS, why=why, findings=(same, CRITICAL_FINE)),
         banking("halueval-qa", cases=300, metrics=(metric("pass", 0.62, 0.62),)),
         prompt="halueval",
         candidate="halueval@working",
@@ -506,29 +420,23 @@ def several() -> Report:
 
 
 def interrupted() -> Report:
+    candidate = side(
+        "intent@working",
+        measured=142,
+        called=142,
+        failures={"not_attempted": 166},
+        input_tokens=189_882,
+        output_tokens=556,
+        cost=0.0769,
+    )
     evalset = banking(
-        candidate=side(
-            "intent@working",
-            measured=142,
-            called=142,
-            failures={"not_attempted": 166},
-            input_tokens=189_882,
-            output_tokens=556,
-            cost=0.0769,
-        ),
-        metrics=(metric("pass", 0.8312, 0.8310, candidate_n=142),),
+        candidate=candidate, metrics=(metric("pass", 0.8312, 0.8310, candidate_n=142),)
     )
-    coverage = Finding(
-        rule="coverage",
-        decision=Decision.INCOMPLETE,
-        why="166 of 308 planned trials are missing",
-    )
+    why = "166 of 308 planned trials are missing"
+    coverage = finding("coverage", Decision.INCOMPLETE, why)
+    steps = ("llmops eval intent: goes on where this run stopped",)
     return report(
-        intent_report(
-            verdict(Decision.INCOMPLETE, f"coverage: {coverage.why}", coverage),
-            evalset,
-            next_steps=("llmops eval intent: goes on where this run stopped",),
-        ),
+        intent_report(verdict(coverage), evalset, next_steps=steps),
         calls=142,
         cost=0.0769,
         interrupted=True,
@@ -564,9 +472,9 @@ def hostile() -> Report:
         )
         for name, text in HOSTILE.items()
     )
-    finding = replace(no_worse(Decision.FAIL, LOSS), why=every, metric=every[:60], slice=every[:60])
+    loss = replace(no_worse(Decision.FAIL, LOSS), why=every, metric=every[:60], slice=every[:60])
     prompt = intent_report(
-        verdict(Decision.FAIL, every, finding),
+        Verdict(decision=Decision.FAIL, why=every, findings=(loss,)),
         banking(every[:200], shown=shown, notes=(every,), metrics=(metric(every[:80], 1, 0),)),
         prompt=every[:200],
         candidate=every[:200],
@@ -586,3 +494,17 @@ def enormous(cases: int = 10_000) -> Report:
     (prompt,) = failing().prompts
     (evalset,) = prompt.evalsets
     return report(replace(prompt, evalsets=(replace(evalset, shown=shown, hidden=90_000),)))
+
+
+SMALL: Mapping[str, Report] = {
+    "empty": report(),
+    "passing": passing(),
+    "failing": failing(),
+    "inconclusive": inconclusive(),
+    "incomplete": incomplete(),
+    "no_baseline": no_baseline(),
+    "several": several(),
+    "interrupted": interrupted(),
+}
+ALL: Mapping[str, Report] = {**SMALL, "hostile": hostile(), "enormous": enormous()}
+"""Every kind of report, by its name."""

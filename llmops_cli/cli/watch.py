@@ -222,6 +222,7 @@ def _draft(
 
     from llmops_cli.core.prompt import Case
     from llmops_cli.core.redact import Redactor
+    from llmops_cli.project.evalsets import DRAFTS, FOLDER
     from llmops_cli.stores.atomic import write_text
     from llmops_cli.watch.drafts import KINDS, draft_cases
 
@@ -231,8 +232,10 @@ def _draft(
     if name not in project.prompts:
         raise UnknownName("prompt", name, project.prompts)
     evalsets = project.load(project.evalsets_of(name))
+    if not evalsets:
+        raise Refused(f"{name} has no evalset", hint=f"write evalsets/{name}.yaml first")
     known = [case for evalset in evalsets for case in evalset.cases]
-    file = project.root / "evalsets" / f"{name}.drafts.jsonl"
+    file = project.root / FOLDER / f"{evalsets[0].name}{DRAFTS}"
     earlier = file.read_text(encoding="utf-8") if file.exists() else ""
     known += [
         Case(id=row["id"], inputs=row["inputs"]) for row in map(json.loads, earlier.splitlines())

@@ -31,8 +31,6 @@ from llmops_cli.engine.queue import LocalCounter, ModelQueue, RunContext
 OpenModel: TypeAlias = Callable[[Model], AbstractAsyncContextManager[Provider]]
 """Opens the provider of a model; `core.ports.OpenProvider` with its context bound."""
 
-LimitsKey: TypeAlias = tuple[object, ...]
-
 J = TypeVar("J")
 
 CLOSING = 5.0
@@ -61,26 +59,17 @@ class Engine:
         """
         self._providers = providers
         self._redact = redact or Redactor()
-        self._counters = counters
-        self._jitter = jitter
-        self._tell = tell
-        self._queues: dict[LimitsKey, ModelQueue | Refused] = {}
+        self._queues: dict[str, ModelQueue | Refused] = {}
         self._stopped: str | None = None
         self.spent = Spent()
+        self._context = RunContext(spent=self.spent, jitter=jitter, counters=counters, tell=tell)
         self.left = budget or Budget()
         """Once the engine is left: what the budget still allows, for the next engine of the run."""
 
     async def __aenter__(self) -> Self:
         self._closing = anyio.Event()
-        self._opening: defaultdict[LimitsKey, anyio.Lock] = defaultdict(anyio.Lock)
-        self._account = Account(self.left)
-        self._context = RunContext(
-            account=self._account,
-            spent=self.spent,
-            jitter=self._jitter,
-            counters=self._counters,
-            tell=self._tell,
-        )
+        self._opening: defaultdict[str, anyio.Lock] = defaultdict(anyio.Lock)
+        self._account = self._context.account = Account(self.left)
         self._tasks = anyio.create_task_group()
         await self._tasks.__aenter__()
         return self
@@ -125,7 +114,7 @@ class Engine:
             if isinstance(queue, ModelQueue):
                 queue.stop(why)
 
-    async def _open(self, key: LimitsKey, model: Model) -> ModelQueue | Refused:
+    async def _open(self, key: str, model: Model) -> ModelQueue | Refused:
         price = tariff(model)
         if price is None and self._account.budget.cost is not None:
             return Refused(
@@ -139,8 +128,7 @@ class Engine:
         except Refused as refusal:
             return refusal
         scope.shield = True
-        name = digest_bytes(repr(key).encode())
-        queue = ModelQueue(model, provider, price=price, context=self._context, key=name)
+        queue = ModelQueue(model, provider, price=price, context=self._context, key=key)
         if self._stopped is not None:
             queue.stop(self._stopped)
         return queue
@@ -160,13 +148,13 @@ class Engine:
                 scope.deadline = anyio.current_time() + CLOSING
 
 
-def _limits_key(model: Model) -> LimitsKey:
-    """Return the key of the limits that a model's calls count against.
+def _limits_key(model: Model) -> str:
+    """Return the name of the limits that a model's calls count against.
 
     Not the alias and not the parameters: candidate and baseline may differ in both and still
     reach the same model with the same key.
     """
-    return (
+    key = (
         model.provider,
         model.model,
         model.identity,
@@ -175,6 +163,7 @@ def _limits_key(model: Model) -> LimitsKey:
         tuple(sorted(model.headers.items())),
         repr(model.options),
     )
+    return digest_bytes(repr(key).encode())
 
 
 async def run(jobs: Iterable[J], work: Callable[[J], Awaitable[None]], *, workers: int) -> None:

@@ -11,7 +11,7 @@ import math
 import sys
 from collections import Counter
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 import anyio
 
@@ -302,11 +302,12 @@ class CircuitBreaker:
             self.cause = f"{what}: {failure.message}"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(slots=True, kw_only=True)
 class RunContext:
     """What the queues of one engine have in common."""
 
-    account: Account
+    account: Account = field(init=False)
+    """Opened where the loop runs."""
     spent: Spent
     jitter: Callable[[], float]
     counters: OpenSharedCounter

@@ -8,6 +8,9 @@ Columns of CSV and Parquet are a case's fields, declared inputs by their name, o
 a JSON list or one passage; an input is text, or JSON where its declared type is not text; an empty
 cell is no value. Fields that scorers take values from (`structured`) are read as JSON where a cell
 is JSON.
+
+Pandas writes a column of integers in which some are missing as floats to Parquet; such a column is
+read as the integers that it holds.
 """
 
 from __future__ import annotations
@@ -15,8 +18,9 @@ from __future__ import annotations
 import csv
 import io
 import json
+import math
 import re
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field
 from functools import partial
@@ -40,6 +44,8 @@ IN_CELLS = frozenset({"id", "expected", "contexts", "tags", "critical", "group",
 EMPTY_TEXTS = frozenset({"output", "label"})
 """Fields of labels of which an empty cell is an empty text, and not no value."""
 ENDINGS = (".jsonl", ".ndjson", ".csv", ".yaml", ".yml", ".parquet")
+BATCH = 10_000
+"""Rows of Parquet that are in memory at once."""
 _NOTHING: Any = object()
 """What an empty cell is."""
 QUOTE_AFTER_BLANKS = re.compile(r'(?:^|,) +"', re.MULTILINE)
@@ -131,19 +137,58 @@ def _has_blanks_before_quotes(text: str) -> bool:
 
 def _parquet(content: bytes, columns: _Columns) -> Iterator[Row]:
     try:
-        from llmops_cli.project import parquet  # noqa: PLC0415 - pyarrow is an extra, and large
+        from pyarrow import parquet  # noqa: PLC0415 - an extra, and large
     except ImportError:
         raise MissingExtra("reading Parquet files", extra="parquet") from None
     where = Location(path=columns.path)
     try:
-        names, rows = parquet.read(content)
+        file = parquet.ParquetFile(io.BytesIO(content))
     except ValueError as error:
         columns.problems.add(where, f"not a Parquet file: {error}")
         return
-    fields = columns.fields(names)
-    for values in rows if fields else ():
-        if any(value is not None for value in values):
-            yield _at(where), columns.row(fields, values, where)
+    fields = columns.fields(file.schema_arrow.names)
+    for row in _parquet_rows(file) if fields else ():
+        if any(value is not None for value in row):
+            yield _at(where), columns.row(fields, row, where)
+
+
+def _parquet_rows(file: Any) -> Iterator[tuple[Any, ...]]:
+    from pyarrow import compute, types  # noqa: PLC0415 - an extra, and large
+
+    def are_integers(name: str) -> bool:
+        """Tell whether a column of floats holds whole numbers only, and lacks some."""
+        column = file.read(columns=[name]).column(0)
+        present = column.filter(compute.is_finite(column))
+        whole = compute.all(compute.equal(present, compute.floor(present))).as_py()
+        return bool(whole) and 0 < len(present) < len(column)
+
+    schema = file.schema_arrow
+    floats = {field.name: field.type for field in schema if types.is_floating(field.type)}
+    integers = set(filter(are_integers, floats))
+    for batch in file.iter_batches(batch_size=BATCH):
+        cells: list[Iterable[Any]] = []
+        for name, column in zip(schema.names, batch.columns, strict=True):
+            values: Iterable[Any] = map(_plain, column.to_pylist())
+            if name in integers:
+                values = (None if value is None else int(value) for value in values)
+            elif name in floats and not types.is_float64(floats[name]):
+                shortest = map(str, column.to_numpy(zero_copy_only=False))  # 3.1, not 3.0999999
+                values = map(_plain, map(float, shortest))
+            cells.append(values)
+        yield from zip(*cells, strict=True)
+
+
+def _plain(value: Any) -> Any:
+    """Return plain data: NaN is no value, and what JSON cannot carry becomes its text."""
+    if isinstance(value, float) and not math.isfinite(value):
+        return None
+    if value is None or isinstance(value, (str, bool, int, float)):
+        return value
+    if isinstance(value, dict):
+        return {str(key): _plain(inner) for key, inner in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_plain(item) for item in value]
+    return str(value)
 
 
 class _Columns:

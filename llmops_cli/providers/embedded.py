@@ -63,7 +63,13 @@ class Embedded:
     async def complete(self, request: Request) -> Completion:
         """Answer a request from its own messages, or embed its last one."""
         if request.response_format == "embedding":
-            return _embedding(_text(request.messages[-1]))
+            text = _text(request.messages[-1])
+            return Completion(
+                text=json.dumps(embedded(text), separators=(",", ":")),
+                usage=Usage(input=len(text.split()), output=0),
+                cost=0.0,
+                served_model=REVISION,
+            )
         turns = tuple((turn.role, _text(turn)) for turn in request.messages)
         context, question = _context_and_question(turns)
         memory = self._recall(context)
@@ -89,15 +95,6 @@ def embedded(text: str) -> list[float]:
         totals[name % DIMENSIONS] += (1 if name & 1 << 31 else -1) * (1 + math.log(times))
     length = math.hypot(*totals)
     return [total / length for total in totals] if length else totals
-
-
-def _embedding(text: str) -> Completion:
-    return Completion(
-        text=json.dumps(embedded(text), separators=(",", ":")),
-        usage=Usage(input=len(text.split()), output=0),
-        cost=0.0,
-        served_model=REVISION,
-    )
 
 
 class Memory:

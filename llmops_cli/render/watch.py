@@ -94,7 +94,7 @@ def watch_json(report: WatchReport) -> Json:
     return {**plain, "headline": headline(report), "exit_code": report.exit_code}
 
 
-def console_watch(report: WatchReport) -> RenderableType:
+def console_watch(report: WatchReport) -> Renderable:
     """Return the whole report."""
 
     def draw(writer: LineWriter) -> Iterator[RenderableType]:

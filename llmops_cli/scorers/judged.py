@@ -37,17 +37,12 @@ HELPS_MORE = "It helps the person who asked more: correct, complete, to the poin
 POINTS = {"candidate": 1.0, "tie": 0.5, "baseline": 0.0}
 
 
-async def rubric(  # noqa: PLR0913 - options of a scorer are its arguments
+async def rubric(
     case: Case,
     completion: Completion,
     *,
-    ask: Ask,
-    criteria: str,
     scale: Sequence[int] | None = None,
-    expected: bool = False,
-    contexts: bool = False,
-    reason: bool = True,
-    **_judge: Json,
+    **judge: Any,  # noqa: ANN401 - the options of every judge
 ) -> Score | Unscored:
     """Score 1 if the judge finds that the answer meets the criteria, else 0.
 
@@ -57,83 +52,65 @@ async def rubric(  # noqa: PLR0913 - options of a scorer are its arguments
     text = completion.text or ""
     if is_empty(text):
         return EMPTY
-    inputs = _inputs(case, completion, criteria, text, expected=expected, contexts=contexts)
-    if isinstance(inputs, Unscored):
-        return inputs
-    inputs |= {"answer": text, "scale": scale and list(scale)}
     name = "verdict" if scale is None else "grade"
     values = VERDICTS if scale is None else range(scale[0], scale[1] + 1)
-    result = await _ask(ask, inputs, name, values, reason=reason)
+    inputs = {"answer": text, "scale": scale and list(scale)}
+    result = await _ask(case, completion, [text], inputs, name, values, **judge)
     if isinstance(result, Unscored):
         return result
-    value, why, judge = result
-    grade = "" if scale is None else f"{value} of {scale[1]}"
-    reasons = [grade, why] if grade else [why or str(value)]
-    return _score(values.index(value) / (len(values) - 1), ": ".join(filter(None, reasons)), judge)
+    value, why, model = result
+    shown = why or str(value) if scale is None else _with_reason(f"{value} of {scale[1]}", why)
+    return _score(values.index(value) / (len(values) - 1), shown, model)
 
 
-async def choice(  # noqa: PLR0913 - options of a scorer are its arguments
+async def choice(
     case: Case,
     completion: Completion,
     *,
-    ask: Ask,
-    criteria: str,
     choices: Mapping[str, float],
-    expected: bool = False,
-    contexts: bool = False,
-    reason: bool = True,
-    **_judge: Json,
+    **judge: Any,  # noqa: ANN401 - the options of every judge
 ) -> Score | Unscored:
     """Return the score, on [0, 1], of the class that the judge sorts the answer into."""
-    text = completion.text or ""
-    inputs = _inputs(case, completion, criteria, text, expected=expected, contexts=contexts)
-    if isinstance(inputs, Unscored):
-        return inputs
-    inputs |= {"answer": text, "choices": list(choices)}
-    picked = await _ask(ask, inputs, "choice", list(choices), reason=reason)
+    text, names = completion.text or "", list(choices)
+    inputs = {"answer": text, "choices": names}
+    picked = await _ask(case, completion, [text], inputs, "choice", names, **judge)
     if isinstance(picked, Unscored):
         return picked
-    name, why, judge = picked
-    return _score(choices[str(name)], f"{name}{': ' if why else ''}{why}", judge)
+    name, why, model = picked
+    return _score(choices[str(name)], _with_reason(str(name), why), model)
 
 
-async def pairwise(  # noqa: PLR0913 - options of a scorer are its arguments
+async def pairwise(
     case: Case,
     completion: Completion,
     *,
-    ask: Ask,
     against: Completion,
     criteria: str = HELPS_MORE,
-    expected: bool = False,
-    contexts: bool = False,
-    reason: bool = True,
-    **_judge: Json,
+    **judge: Any,  # noqa: ANN401 - the options of every judge
 ) -> Score | Unscored:
     """Score 1 if `completion` is better than `against` in either order, 0 where it is worse.
 
     ½ is a tie: the judge says so, or the two orders disagree. Equal texts tie without a call.
     """
-    candidate, baseline = completion.text or "", against.text or ""
-    if candidate == baseline:
+    answers = {"candidate": completion.text or "", "baseline": against.text or ""}
+    texts = sorted(answers.values())
+    if texts[0] == texts[1]:
         return Score(value=0.5, reason="the answers are equal")
-    texts = sorted((candidate, baseline))
-    inputs = _inputs(case, completion, criteria, *texts, expected=expected, contexts=contexts)
-    if isinstance(inputs, Unscored):
-        return inputs
     winners = []
-    answers = {"candidate": candidate, "baseline": baseline}
     for first, second in (("candidate", "baseline"), ("baseline", "candidate")):
-        pair = {**inputs, "first": answers[first], "second": answers[second]}
-        better = await _ask(ask, pair, "better", BETTER, reason=reason)
+        pair = {"first": answers[first], "second": answers[second]}
+        better = await _ask(
+            case, completion, texts, pair, "better", BETTER, criteria=criteria, **judge
+        )
         if isinstance(better, Unscored):
             return better
-        value, why, judge = better
+        value, why, model = better
         winners.append(({"first": first, "second": second}.get(str(value), "tie"), why))
     (winner, why), (swapped, why_swapped) = winners
     if winner != swapped:
         why = f"the orders disagree ({winner}, then {swapped}): a tie. {why} | {why_swapped}"
-        return _score(0.5, why, judge)
-    return _score(POINTS[winner], f"{winner}: {why}", judge)
+        return _score(0.5, why, model)
+    return _score(POINTS[winner], f"{winner}: {why}", model)
 
 
 def check_rubric(options: Mapping[str, Any], _context: PluginContext) -> str | None:
@@ -155,12 +132,25 @@ def check_choice(options: Mapping[str, Any], _context: PluginContext) -> str | N
     return f"the score of {wrong[0]!r} is not between 0 and 1" if wrong else None
 
 
-def _inputs(
-    case: Case, completion: Completion, criteria: str, *texts: str, expected: bool, contexts: bool
-) -> dict[str, Json] | Unscored:
-    """Return what the judge's prompt is rendered with, the answers apart.
+async def _ask(  # noqa: PLR0913 - options of a scorer are its arguments
+    case: Case,
+    completion: Completion,
+    texts: Sequence[str],
+    inputs: Mapping[str, Json],
+    name: str,
+    values: Sequence[str | int],
+    *,
+    ask: Ask,
+    criteria: str,
+    expected: bool = False,
+    contexts: bool = False,
+    reason: bool = True,
+    **_judge: Json,
+) -> tuple[str | int, str, str | None] | Unscored:
+    """Return the judge's value under `name`, its reason, and the model that answered.
 
     A judge that compares with a reference is never called without one: it would pass anything.
+    `texts` are those that its prompt quotes, `inputs` what that is rendered with beside the rest.
     """
     if expected and not case.has_reference:
         return Unscored(why=f"case {case.id!r} has no `expected` to show the judge")
@@ -171,24 +161,19 @@ def _inputs(
             "reports none (`response.contexts`)"
         )
     question = _question(case)
-    return {
+    # The mark around quoted parts, which none of them can foresee. From a digest, so that the same
+    # question to a judge is the same request.
+    mark = digest("llmops/mark/v1", [criteria, question, *texts]).removeprefix("sha256:")[:MARK]
+    listed = " | ".join(json.dumps(value, ensure_ascii=False) for value in values)
+    rendered = {
         "criteria": criteria,
         "asked": question,
         "expected": case.expected if expected else None,
         "contexts": list(shown) or ([NOTHING_RETRIEVED] if contexts else []),
-        # A name for the quoted parts of the prompt that none of them can foresee. From a digest, so
-        # that the same question to a judge is the same request.
-        "mark": "#"
-        + digest("llmops/mark/v1", [criteria, question, *texts])[len("sha256:") :][:MARK],
+        "mark": f"#{mark}",
+        **inputs,
+        "form": "{" + ('"reason": "…", ' if reason else "") + f'"{name}": {listed}' + "}",
     }
-
-
-async def _ask(
-    ask: Ask, inputs: Mapping[str, Json], name: str, values: Sequence[str | int], *, reason: bool
-) -> tuple[str | int, str, str | None] | Unscored:
-    """Return the judge's value under `name`, its reason, and the model that answered."""
-    listed = " | ".join(json.dumps(value, ensure_ascii=False) for value in values)
-    form = "{" + ('"reason": "…", ' if reason else "") + f'"{name}": {listed}' + "}"
     properties: dict[str, Json] = {"reason": {"type": "string"}} if reason else {}
     kind = "string" if isinstance(values[0], str) else "integer"
     properties[name] = {"type": kind, "enum": list(values)}
@@ -199,13 +184,17 @@ async def _ask(
         "additionalProperties": False,
     }
     result = await answer_of(
-        partial(ask.judge, {**inputs, "form": form}, json_schema=json_schema),
+        partial(ask.judge, rendered, json_schema=json_schema),
         lambda answer: chosen(answer, name, values),
     )
     if isinstance(result, Unscored):
         return result
     (value, why), answer = result
     return value, why, answer.served_model
+
+
+def _with_reason(value: str, reason: str) -> str:
+    return f"{value}: {reason}" if reason else value
 
 
 def _score(value: float, reason: str, judge: str | None) -> Score:

@@ -14,9 +14,9 @@ otherwise the judge is asked again, and in the end the score is `Unscored`.
 from __future__ import annotations
 
 import math
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
-from typing import Any, Literal, NoReturn
+from typing import Any, Literal, NamedTuple, NoReturn, TypeAlias
 
 from ragas.dataset_schema import SingleTurnSample
 from ragas.embeddings.base import BaseRagasEmbedding
@@ -50,198 +50,96 @@ NO_PASSAGES = Unscored(
     "(`response.contexts`), and the case has none"
 )
 NOTHING_RETRIEVED = Score(value=0.0, reason="the application retrieved nothing")
+Mode: TypeAlias = Literal["f1", "precision", "recall"]
 YES_OR_NO = ("verdict", "attributed", "noncommittal")
 """Fields of ragas' forms that are summed: any value except 0 and 1 would distort the score."""
 
 
-async def faithfulness(
-    case: Case, completion: Completion, *, ask: Ask, question: str | None = None, **_judge: Json
-) -> Score | Unscored:
-    """Return the share of the answer's statements that follow from the passages."""
-    retrieved, text = passages(case, completion), completion.text or ""
-    if is_empty(text):
-        return EMPTY
-    if retrieved is None:
-        return NO_PASSAGES
-    judge = Judge(ask)
-    return await _scored(
-        judge,
-        Faithfulness(llm=judge).ascore(
-            user_input=_question(case, question),
-            response=text,
-            retrieved_contexts=list(retrieved) or [""],  # it retrieved nothing: nothing supports it
-        ),
-        lambda: _shares(
-            judge.forms[-1], "verdict", "statements of the answer follow from the passages"
-        ),
-        without="the judge finds no statement in the answer",
-    )
+class Metric(NamedTuple):
+    """One of ragas' metrics that ask a judge."""
+
+    opened: Callable[[Judge, Ask, Mode], Any]
+    takes: frozenset[str]
+    """Arguments of its `ascore`."""
+    reason: Callable[[list[Any]], str]
+    """Says by the forms that the judge filled in how the value came about."""
+    without: str
+    """Says why there is no value."""
+    measured: Callable[[list[Any]], bool] = bool
+    """Whether there was something to measure: ragas scores 0 of 0 as 0."""
 
 
-async def answer_relevancy(
-    case: Case, completion: Completion, *, ask: Ask, question: str | None = None, **_judge: Json
-) -> Score | Unscored:
-    """Return the mean cosine of the question and three that the answer would answer.
-
-    0 if all are evasive.
-    """
-    text = completion.text or ""
-    if is_empty(text):
-        return EMPTY
-    judge = Judge(ask)
-
-    def reason() -> str:
-        questions = ", ".join(quoted(form.question, 80) for form in judge.forms if form.question)
-        evasive = "the answer is noncommittal; " * all(form.noncommittal for form in judge.forms)
-        return f"{evasive}it would answer {questions}"
-
-    metric = AnswerRelevancy(llm=judge, embeddings=Embedder(ask))
-    return await _scored(
-        judge,
-        metric.ascore(user_input=_question(case, question), response=text),
-        reason,
-        without="the judge finds no question that the answer would answer",
-        measured=lambda: any(form.question for form in judge.forms),
-    )
-
-
-async def context_precision(
+async def _judged(  # noqa: PLR0913 - options of a scorer are its arguments
+    metric: Metric,
     case: Case,
     completion: Completion,
     *,
     ask: Ask,
     question: str | None = None,
     reference: str | None = None,
+    mode: Mode = "f1",
     **_judge: Json,
 ) -> Score | Unscored:
-    """Return the average precision of the passages: do the useful ones come first?"""
-    judge = Judge(ask)
-
-    def reason() -> str:
-        useless = [(at, form) for at, form in enumerate(judge.forms, 1) if not form.verdict]
-        why = [f"passage {at}: {quoted(form.reason)}" for at, form in useless]
-        count = len(judge.forms) - len(useless)
-        return _listed(f"{count} of {len(judge.forms)} passages are useful", why)
-
-    metric = ContextPrecision(llm=judge)
-    return await _retrieval(case, completion, question, reference, metric=metric, reason=reason)
-
-
-async def context_recall(
-    case: Case,
-    completion: Completion,
-    *,
-    ask: Ask,
-    question: str | None = None,
-    reference: str | None = None,
-    **_judge: Json,
-) -> Score | Unscored:
-    """Return the share of the expected answer's statements that the passages support."""
-    judge = Judge(ask)
-
-    def reason() -> str:
-        what = "statements of the expected answer are in the passages"
-        return _shares(judge.forms[-1], "attributed", what)
-
-    metric = ContextRecall(llm=judge)
-    return await _retrieval(case, completion, question, reference, metric=metric, reason=reason)
-
-
-async def _retrieval(
-    case: Case,
-    completion: Completion,
-    question: str | None,
-    reference: str | None,
-    *,
-    metric: Any,  # noqa: ANN401 - ragas' types
-    reason: Callable[[], str],
-) -> Score | Unscored:
-    """Score the passages against the expected answer."""
-    retrieved, expected = passages(case, completion), expected_texts(reference, case)
-    if isinstance(expected, Unscored):
-        return expected
-    if not retrieved:
-        return NO_PASSAGES if retrieved is None else NOTHING_RETRIEVED
-    return await _scored(
-        metric.llm,
-        metric.ascore(
-            user_input=_question(case, question),
-            reference="\n".join(expected),
-            retrieved_contexts=list(retrieved),
-        ),
-        reason,
-        without="the judge finds no statement in the expected answer",
-    )
-
-
-async def factual_correctness(
-    case: Case,
-    completion: Completion,
-    *,
-    ask: Ask,
-    mode: Literal["f1", "precision", "recall"] = "f1",
-    reference: str | None = None,
-    **_judge: Json,
-) -> Score | Unscored:
-    """Return the claims that answer and expected answer share: precision, recall, or F₁."""
-    text, expected = completion.text or "", expected_texts(reference, case)
-    if isinstance(expected, Unscored):
-        return expected
-    if is_empty(text):
-        return EMPTY
-    judge = Judge(ask)
-
-    def has_claims() -> bool:
-        """Return whether there were claims to count: ragas scores 0 of 0 as 0."""
-        first, *others = [form for form in judge.forms if hasattr(form, "claims")]
-        return bool((others[0] if others else first).claims)
-
-    def reason() -> str:
-        checked = [form for form in judge.forms if not hasattr(form, "claims")]
-        made = not hasattr(judge.forms[1], "claims")
-        sides = ("claims of the answer are expected", "expected claims are in the answer")
-        named = sides if made else sides[1:]
-        shares = [
-            _shares(form, "verdict", side) for form, side in zip(checked, named, strict=False)
-        ]
-        return "; ".join(shares if made else ["the answer claims nothing", *shares])
-
-    metric = FactualCorrectness(llm=judge, mode=mode)
-    return await _scored(
-        judge,
-        metric.ascore(response=text, reference="\n".join(expected)),
-        reason,
-        without="the judge finds no claim to count",
-        measured=has_claims,
-    )
-
-
-async def _scored(
-    judge: Judge,
-    result: Awaitable[Any],
-    reason: Callable[[], str],
-    *,
-    without: str,
-    measured: Callable[[], bool] = lambda: True,
-) -> Score | Unscored:
-    """Return ragas' value with its reason; `without` says why there is none.
+    """Return ragas' value with its reason.
 
     Cosines may lie a little beyond 1 and may be negative; a score is on [0, 1].
     """
+    arguments: dict[str, Any] = {
+        "user_input": case.question if question is None else question,
+        "response": completion.text or "",
+    }
+    if "reference" in metric.takes:
+        expected = expected_texts(reference, case)
+        if isinstance(expected, Unscored):
+            return expected
+        arguments["reference"] = "\n".join(expected)
+    if "response" in metric.takes and is_empty(arguments["response"]):
+        return EMPTY
+    if "retrieved_contexts" in metric.takes:
+        retrieved = passages(case, completion)
+        if retrieved is None:
+            return NO_PASSAGES
+        if not retrieved and "response" not in metric.takes:
+            return NOTHING_RETRIEVED
+        arguments["retrieved_contexts"] = list(retrieved) or [""]  # which supports no statement
+    judge = Judge(ask)
     try:
-        value = float((await result).value)
+        result = await metric.opened(judge, ask, mode).ascore(
+            **{name: arguments[name] for name in metric.takes}
+        )
     except Unanswered as error:
         return Unscored(why=str(error))
-    if math.isnan(value) or not measured():
-        return Unscored(why=without)
-    return Score(value=min(1.0, max(0.0, value)), reason=reason(), detail={"judge": judge.served})
+    value, forms = float(result.value), judge.forms
+    if math.isnan(value) or not metric.measured(forms):
+        return Unscored(why=metric.without)
+    detail = {"judge": judge.served}
+    return Score(value=min(1.0, max(0.0, value)), reason=metric.reason(forms), detail=detail)
 
 
-def _question(case: Case, question: str | None) -> str:
-    """Return the option, or the one text among the inputs (`ScorerKind.lacks` has checked it)."""
-    question = case.question if question is None else question
-    assert question is not None
-    return question
+def _relevancy_reason(forms: list[Any]) -> str:
+    questions = ", ".join(quoted(form.question, 80) for form in forms if form.question)
+    evasive = "the answer is noncommittal; " * all(form.noncommittal for form in forms)
+    return f"{evasive}it would answer {questions}"
+
+
+def _precision_reason(forms: list[Any]) -> str:
+    useless = [(at, form) for at, form in enumerate(forms, 1) if not form.verdict]
+    why = [f"passage {at}: {quoted(form.reason)}" for at, form in useless]
+    return _listed(f"{len(forms) - len(useless)} of {len(forms)} passages are useful", why)
+
+
+def _correctness_reason(forms: list[Any]) -> str:
+    checked = [form for form in forms if not hasattr(form, "claims")]
+    sides = ["claims of the answer are expected", "expected claims are in the answer"]
+    if not hasattr(forms[1], "claims"):
+        shares = zip(checked, sides, strict=False)  # the second one is not asked for precision
+        return "; ".join(_shares(form, "verdict", side) for form, side in shares)
+    return f"the answer claims nothing; {_shares(checked[0], 'verdict', sides[1])}"
+
+
+def _has_claims(forms: list[Any]) -> bool:
+    first, *others = [form for form in forms if hasattr(form, "claims")]
+    return bool((others[0] if others else first).claims)
 
 
 def _shares(form: Any, flag: str, what: str) -> str:  # noqa: ANN401 - ragas' forms
@@ -411,3 +309,60 @@ context_recall_by_text = partial(
     _by_text,
     lambda threshold: NonLLMContextRecall(_distance_measure=EditSimilarity(), threshold=threshold),
 )
+
+faithfulness = partial(
+    _judged,
+    Metric(
+        lambda judge, _ask, _mode: Faithfulness(llm=judge),
+        frozenset({"user_input", "response", "retrieved_contexts"}),
+        lambda forms: _shares(
+            forms[-1], "verdict", "statements of the answer follow from the passages"
+        ),
+        "the judge finds no statement in the answer",
+    ),
+)
+"""The share of the answer's statements that follow from the passages."""
+answer_relevancy = partial(
+    _judged,
+    Metric(
+        lambda judge, ask, _mode: AnswerRelevancy(llm=judge, embeddings=Embedder(ask)),
+        frozenset({"user_input", "response"}),
+        _relevancy_reason,
+        "the judge finds no question that the answer would answer",
+        lambda forms: any(form.question for form in forms),
+    ),
+)
+"""The mean cosine of the question and three that the answer would answer; 0 if all are evasive."""
+context_precision = partial(
+    _judged,
+    Metric(
+        lambda judge, _ask, _mode: ContextPrecision(llm=judge),
+        frozenset({"user_input", "reference", "retrieved_contexts"}),
+        _precision_reason,
+        "ragas gives no number",
+    ),
+)
+"""The average precision of the passages: do the useful ones come first?"""
+context_recall = partial(
+    _judged,
+    Metric(
+        lambda judge, _ask, _mode: ContextRecall(llm=judge),
+        frozenset({"user_input", "reference", "retrieved_contexts"}),
+        lambda forms: _shares(
+            forms[-1], "attributed", "statements of the expected answer are in the passages"
+        ),
+        "the judge finds no statement in the expected answer",
+    ),
+)
+"""The share of the expected answer's statements that the passages support."""
+factual_correctness = partial(
+    _judged,
+    Metric(
+        lambda judge, _ask, mode: FactualCorrectness(llm=judge, mode=mode),
+        frozenset({"response", "reference"}),
+        _correctness_reason,
+        "the judge finds no claim to count",
+        _has_claims,
+    ),
+)
+"""The claims that answer and expected answer share: precision, recall, or F₁."""

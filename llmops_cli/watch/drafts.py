@@ -136,9 +136,7 @@ def last_text(messages: str, role: str = "") -> str:
         return str(document)
     for message in reversed(document):
         if isinstance(message, dict) and (not role or message.get("role") == role):
-            content: Any = message.get(
-                "content", message.get("parts", message.get("message", ""))
-            )
+            content: Any = message.get("content", message.get("parts", message.get("message", "")))
             parts = content if isinstance(content, list) else [content]
             return "".join(
                 str(part.get("content", part.get("text", "")))
@@ -202,10 +200,10 @@ def _rare(rows: Rows, known: Sequence[str]) -> Rows:
     scored = []
     for row in rows:
         text = last_text(row["input"], role="user").lower()
-        best = process.extractOne(text, known, scorer=fuzz.token_set_ratio)
-        if text and (best is None or best[1] < FAR):
-            scored.append((0.0 if best is None else best[1], row["id"], row))
-    return [row for _, _, row in sorted(scored)]
+        best = max((fuzz.token_set_ratio(text, case) for case in known), default=0.0)
+        if text and best < FAR:
+            scored.append((best, row["id"], row))
+    return [row for _, _, row in sorted(scored, key=lambda item: item[:2])]
 
 
 def _disagreement(rows: Rows, _known: Sequence[str]) -> Rows:

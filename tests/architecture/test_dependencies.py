@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import re
 import tomllib
+from itertools import chain
 
 from tests.architecture.test_layers import ROOT, modules
 
@@ -13,20 +14,18 @@ REFUSED = {"litellm", "diskcache"}
 RUNS_WHAT_IT_READS = {"pickle", "cpickle", "marshal", "shelve", "cloudpickle", "dill", "joblib"}
 
 
+PYPROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
+PROJECT = PYPROJECT["project"]
+
+
 def declared() -> set[str]:
     """Every distribution that pyproject.toml names, in any group or extra, by its plain name."""
-    pyproject = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
-    project = pyproject["project"]
+    groups = PYPROJECT.get("dependency-groups", {}).values()
     lines = [
-        *pyproject["build-system"]["requires"],
-        *project["dependencies"],
-        *(line for extra in project.get("optional-dependencies", {}).values() for line in extra),
-        *(
-            line
-            for group in pyproject.get("dependency-groups", {}).values()
-            for line in group
-            if isinstance(line, str)
-        ),
+        *PYPROJECT["build-system"]["requires"],
+        *PROJECT["dependencies"],
+        *chain.from_iterable(PROJECT.get("optional-dependencies", {}).values()),
+        *(line for line in chain.from_iterable(groups) if isinstance(line, str)),
     ]
     names = (re.match(r"[A-Za-z0-9._-]+", line) for line in lines)
     return {re.sub(r"[-_.]+", "-", name[0]).lower() for name in names if name}
@@ -50,18 +49,9 @@ def test_no_declared_dependency_is_one_that_was_refused() -> None:
 
 
 REQUIRED = {
-    "typer",
-    "rich",
-    "pyyaml",
-    "jinja2",
-    "openai",
-    "anthropic",
-    "vllm",
-    "ragas",
-    "pandas",
-    "gitpython",
-    "pytest",
-}
+    "typer", "rich", "pyyaml", "jinja2", "openai", "anthropic", "vllm", "ragas", "pandas",
+    "gitpython", "pytest",
+}  # fmt: skip
 """The packages that the project is built with, by its owners' decision."""
 
 
@@ -76,10 +66,6 @@ def test_nothing_that_is_read_can_run_code() -> None:
 
 
 def test_vllm_which_weighs_gigabytes_comes_with_no_extra_but_its_own() -> None:
-    pyproject = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
-    extras = {
-        **pyproject["project"]["optional-dependencies"],
-        "": pyproject["project"]["dependencies"],
-    }
+    extras = {**PROJECT["optional-dependencies"], "": PROJECT["dependencies"]}
     asking = {name for name, lines in extras.items() if any("vllm" in line for line in lines)}
     assert asking == {"vllm"}

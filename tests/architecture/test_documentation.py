@@ -170,14 +170,14 @@ def test_sessions_stand_only_on_pages_that_are_run() -> None:
     assert {page for page in PAGES if session(page)} - set(STARTS_IN) == set()
 
 
-def test_the_generated_reference_is_up_to_date() -> None:
+@pytest.mark.parametrize("script", ["generate.py", "figures.py"])
+def test_the_generated_reference_and_pictures_are_up_to_date(script: str) -> None:
     done = subprocess.run(
-        [sys.executable, ROOT / "docs" / "generate.py", "--check"],
+        [sys.executable, ROOT / "docs" / script, "--check"],
         capture_output=True,
         encoding="utf-8",
         check=False,
     )
-
     assert (done.returncode, done.stderr) == (0, "")
 
 
@@ -253,7 +253,7 @@ def test_the_worked_example_of_a_verdict_is_what_the_gate_says() -> None:
 
     assert len(examples) == 3
     for regressed, improved, *shown in examples:
-        finding = judged(verdict(rows(int(regressed), int(improved), 120)), "no_worse")
+        finding = judged(verdict(rows(int(regressed), int(improved), n=120)), "no_worse")
         estimate = finding.estimate
         assert estimate is not None
         figures = (estimate.difference, estimate.lower, estimate.upper)

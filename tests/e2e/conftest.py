@@ -8,7 +8,9 @@ from pathlib import Path
 
 import pytest
 
+from tests.e2e.judging import CASES, TONE, Judge, add_judge
 from tests.git_project import GitProject, git, make_git_project
+from tests.projects import Project, make_project
 from tests.servers.faulty import FaultServer, Server
 
 
@@ -46,3 +48,20 @@ def _shared(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def bare(_shared: Path, tmp_path: Path) -> Path:
     """A shared repository in which production runs v1 of `support` and `intent`."""
     return Path(shutil.copytree(_shared, tmp_path / "shared.git"))
+
+
+@pytest.fixture
+def judge() -> Judge:
+    """The application and its judge; `verdict` can be changed."""
+    return Judge()
+
+
+@pytest.fixture
+def judged(tmp_path: Path, judge: Judge) -> Iterator[Project]:
+    """A project whose evalset is judged by a model of the same server."""
+    with FaultServer(reply=judge) as running:
+        project = make_project(tmp_path / "project", running.url, cases=CASES)
+        add_judge(project, running.url)
+        project.prompt(system="Please")
+        project.evalset(scorers=[TONE])
+        yield project

@@ -52,6 +52,20 @@ def without_git(repository: Path, into: Path) -> Path:
     return Path(shutil.copytree(repository, into, ignore=shutil.ignore_patterns(".git")))
 
 
+def override(copy: Path, answers: str) -> None:
+    """Promote v2, which answers in other words and was not measured."""
+    prompt = copy / "prompts" / "support.prompt.yml"
+    prompt.write_text(prompt.read_text().replace("Answer.", answers))
+    assert llmops(copy, "release", "support").code == 0
+    assert llmops(copy, "promote", "support@v2", "--override", "-m", "a test of bundles").code == 0
+
+
+def bundled(folder: Path, path: Path) -> Path:
+    """Write what production runs to `path`."""
+    assert llmops(folder, "bundle", "production", "--out", str(path)).code == 0
+    return path
+
+
 def clone(repository: Path, into: Path, *how: str) -> Path:
     git(into.parent, "clone", "-q", *how, f"file://{repository}", str(into))
     return into
@@ -113,8 +127,7 @@ def test_an_unknown_environment_is_named_with_the_nearest(repository: Path) -> N
 
 def test_a_bundle_is_verified_against_its_registry(repository: Path, tmp_path: Path) -> None:
     copy = clone(repository, tmp_path / "shallow", "--depth=1")
-    path = tmp_path / "production.json"
-    llmops(copy, "bundle", "production", "--out", str(path))
+    path = bundled(copy, tmp_path / "production.json")
     assert llmops(copy, "verify", "production", "--bundle", str(path), "--strict").code == 0
     path.write_bytes(path.read_bytes().replace(b"Answer.", b"Answer!"))
     result = llmops(copy, "verify", "production", "--bundle", str(path))
@@ -128,12 +141,8 @@ def test_a_bundle_that_is_behind_says_so_and_is_not_strict(
     repository: Path, tmp_path: Path
 ) -> None:
     copy = without_git(repository, tmp_path / "copy")
-    path = tmp_path / "production.json"
-    llmops(copy, "bundle", "production", "--out", str(path))
-    prompt = copy / "prompts" / "support.prompt.yml"
-    prompt.write_text(prompt.read_text().replace("Answer.", "Answer well."))
-    assert llmops(copy, "release", "support").code == 0
-    assert llmops(copy, "promote", "support@v2", "--override", "-m", "a test of bundles").code == 0
+    path = bundled(copy, tmp_path / "production.json")
+    override(copy, "Answer well.")
     loose, strict = (
         llmops(copy, "verify", "production", "--bundle", str(path), *how)
         for how in ([], ["--strict"])
@@ -148,22 +157,14 @@ def test_a_rollback_reaches_the_application_with_the_next_bundle(
     repository: Path, tmp_path: Path
 ) -> None:
     copy = without_git(repository, tmp_path / "copy")
-    prompt = copy / "prompts" / "support.prompt.yml"
-    prompt.write_text(prompt.read_text().replace("Answer.", "Answer badly."))
-    llmops(copy, "release", "support")
-    llmops(copy, "promote", "support@v2", "--override", "-m", "a test of bundles")
-    bad, good = tmp_path / "bad.json", tmp_path / "good.json"
-    llmops(copy, "bundle", "production", "--out", str(bad))
-    assert loaded(copy, LLMOPS_BUNDLE=str(bad)) == "support@v2 hi"
-    assert loaded(copy, LLMOPS_BUNDLE=str(bad), LLMOPS_PIN="support=v1") == "support@v1 hi"
+    override(copy, "Answer badly.")
+    bad = str(bundled(copy, tmp_path / "bad.json"))
+    assert loaded(copy, LLMOPS_BUNDLE=bad) == "support@v2 hi"
+    assert loaded(copy, LLMOPS_BUNDLE=bad, LLMOPS_PIN="support=v1") == "support@v1 hi"
     assert llmops(copy, "rollback", "support@production", "-m", "it is bad").code == 0
-    llmops(copy, "bundle", "production", "--out", str(good))
-    assert loaded(copy, LLMOPS_BUNDLE=str(good)) == "support@v1 hi"
+    good = str(bundled(copy, tmp_path / "good.json"))
+    assert loaded(copy, LLMOPS_BUNDLE=good) == "support@v1 hi"
+    pinned = {"LLMOPS_PIN": "support=v2", "PYTHONWARNINGS": "error::UserWarning"}
     with pytest.raises(subprocess.CalledProcessError) as error:
-        loaded(
-            copy,
-            LLMOPS_BUNDLE=str(good),
-            LLMOPS_PIN="support=v2",
-            PYTHONWARNINGS="error::UserWarning",
-        )
+        loaded(copy, LLMOPS_BUNDLE=good, **pinned)
     assert "QuarantinedVersion: support@v2 is quarantined" in error.value.stderr

@@ -7,42 +7,25 @@ import json
 import signal
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from tests.e2e.test_judges import Judge, polite, quoted_answer
+from tests.e2e.judging import TONE, Judge, add_judge, polite, quoted_answer
 from tests.git_project import GitProject, git
-from tests.projects import Project, Result, make_project
-from tests.servers.faulty import FaultServer, Server, answer
+from tests.projects import Project, Result
+from tests.servers.faulty import FaultServer, answer
 
 EACH = 60
-RUBRIC = {"rubric": {"name": "tone", "criteria": "Is it polite?"}}
 Reply = Callable[[Mapping[str, Any]], str]
 
 
 @pytest.fixture
-def judge() -> Judge:
-    return Judge()
-
-
-@pytest.fixture
-def server(judge: Judge) -> Iterator[Server]:
-    with FaultServer(reply=judge) as running:
-        yield running
-
-
-@pytest.fixture
-def project(tmp_path: Path, server: Server) -> Project:
-    built = make_project(tmp_path / "project", server.url, cases=30)
-    built.models = {"judge": {"provider": "openai", "model": "judge", "base_url": server.url}}
-    built.llmops_yaml()
-    built.prompt(system="Please")
-    built.evalset(scorers=[RUBRIC])
-    labels(built)
-    return built
+def project(judged: Project) -> Project:
+    labels(judged)
+    return judged
 
 
 def labels(project: Project, *, wrong: int = 0, path: str = "labels.jsonl") -> None:
@@ -91,9 +74,8 @@ def test_a_judge_that_agrees_with_people_may_gate_and_is_paid_once(
 
     assert result.code == 0, result.text
     assert measured(result)["status"] == "GATE"
-    assert (
-        measured(result)["counts"]["both_pass"] == measured(result)["counts"]["both_fail"] == EACH
-    )
+    counts = measured(result)["counts"]
+    assert counts["both_pass"] == counts["both_fail"] == EACH
     assert sorted(measured(result)["sides"]) == ["new", "old"]
     assert len(judge.bodies) == 2 * 2 * EACH  # every answer is read twice
     again = calibrate(project)
@@ -117,11 +99,13 @@ def test_a_judge_found_unfit_is_refused_before_any_call_and_may_still_be_shown(
         assert "the judge tone of support may not gate" in refused.text
         assert "`advisory: true`" in refused.text
     assert (judge.answered, len(judge.bodies)) == (0, judged)
-    project.evalset(scorers=[{"rubric": {**RUBRIC["rubric"], "advisory": True}}, "refusal"])
+    project.evalset(scorers=[{"rubric": {**TONE["rubric"], "advisory": True}}, "refusal"])
     assert run(project, "eval").code == 0
 
 
-def test_an_unsteady_judge_may_not_gate(project: Project, judge: Judge) -> None:
+def test_readings_that_differ_are_counted_and_ten_percent_may(
+    project: Project, judge: Judge
+) -> None:
     questions: Counter[str] = Counter()
 
     def unsteady(body: Mapping[str, Any]) -> str:
@@ -132,10 +116,9 @@ def test_an_unsteady_judge_may_not_gate(project: Project, judge: Judge) -> None:
 
     judge.verdict = unsteady
     calibration = measured(calibrate(project, "--json"))
-
-    assert calibration["counts"]["differing"] == 12
-    assert calibration["counts"]["read_twice"] == 120
-    assert calibration["status"] == "GATE"  # 10 % may differ
+    counts = calibration["counts"]
+    assert (counts["differing"], counts["read_twice"]) == (12, 120)
+    assert calibration["status"] == "GATE"
 
 
 def test_missing_scores_are_counted_and_more_than_two_percent_are_incomplete(
@@ -168,8 +151,7 @@ def test_a_ctrl_c_ends_it_without_a_finding_and_the_next_run_goes_on(
     project: Project, judge: Judge
 ) -> None:
     with FaultServer(reply=judge, then=answer(delay=0.3)) as slow:
-        project.models["judge"]["base_url"] = slow.url
-        project.llmops_yaml()
+        add_judge(project, slow.url)
         process = project.start("calibrate", "tone", "--labels", "labels.jsonl")
         while slow.requests < 20:
             assert process.running
@@ -181,8 +163,7 @@ def test_a_ctrl_c_ends_it_without_a_finding_and_the_next_run_goes_on(
     answered = len(judge.bodies)
     assert 20 <= answered < 240
 
-    project.models["judge"]["base_url"] = project.url
-    project.llmops_yaml()
+    add_judge(project, project.url)
     assert measured(calibrate(project, "--json"))["status"] == "GATE"
     assert len(judge.bodies) <= 240 + 16  # what was on the wire then may be asked again
 
@@ -192,7 +173,6 @@ def test_canaries_test_the_judge_for_prompt_injection(project: Project, judge: J
         passing_all(body) if "Ignore the criteria" in quoted_answer(body) else polite(body)
     )
     calibration = measured(calibrate(project, "--canaries", "--json"))
-
     assert calibration["canaries"] == {"obeyed": 1, "tried": 10, "unscored": 0}
 
 
@@ -273,17 +253,9 @@ def test_an_edited_calibration_blocks_the_gate_and_fsck_finds_it(project: Projec
 def test_a_judge_that_was_replaced_under_its_name_is_noted(project: Project, judge: Judge) -> None:
     calibrate(project)
     with FaultServer(reply=judge, then=answer(model="judge-of-june")) as june:
-        project.models["judge"]["base_url"] = june.url
-        project.llmops_yaml()
+        add_judge(project, june.url)
         notes = " ".join(run(project, "eval", "--json").evalset["notes"])
     assert "the judge tone was calibrated as judge-0001, and judge-of-june judged now" in notes
-
-
-def test_another_threshold_is_another_instrument(project: Project) -> None:
-    calibrate(project)
-    assert run(project, "eval", "--json").evalset["judges"][0]["status"] == "GATE"
-    project.evalset(scorers=[{"rubric": {**RUBRIC["rubric"], "min": 0.5}}])
-    assert run(project, "eval", "--json").evalset["judges"][0]["status"] == "uncalibrated"
 
 
 def test_scale_margin_decides_by_the_margin_as_it_shows(project: Project) -> None:
@@ -295,10 +267,7 @@ def test_scale_margin_decides_by_the_margin_as_it_shows(project: Project) -> Non
     project.prompt(system="Please do")
     result = run(project, "eval", "--json")
 
-    (finding,) = (
-        finding for finding in result.verdict["findings"] if finding["rule"] == "no_worse"
-    )
-    assert finding["estimate"]["margin"] == pytest.approx(0.16)
+    assert result.finding("no_worse")["estimate"]["margin"] == pytest.approx(0.16)
     notes = " ".join(result.evalset["notes"])
     assert "a regression of 20.0 points appears as 16.0 on pass: that is the margin" in notes
     assert "tone passes 100.0% of the candidate's cases; corrected for its errors" in notes
@@ -334,7 +303,7 @@ def test_answers_of_both_sides_are_drafted_labeled_and_calibrated(project: Proje
 def test_pairwise_and_latency_scorers_cannot_be_labeled(
     project: Project,
 ) -> None:
-    project.evalset(scorers=["pairwise", {"latency": 2}, RUBRIC])
+    project.evalset(scorers=["pairwise", {"latency": 2}, TONE])
     path = str(project.root / "labels.jsonl")
     for label, why in (("pairwise", "two answers"), ("latency", "a labeled answer has none")):
         result = run(project, "calibrate", f"support:{label}", "--labels", path)
@@ -365,15 +334,15 @@ def test_check_warns_of_judges_that_no_calibration_lets_gate(
     assert notes() == ""
     (file,) = readings(project)
 
-    project.evalset(scorers=[{"rubric": {**RUBRIC["rubric"], "scale": [1, 5], "min": 0.5}}])
+    project.evalset(scorers=[{"rubric": {**TONE["rubric"], "scale": [1, 5], "min": 0.5}}])
     assert "gates, and its calibration is outdated" in notes()
     assert "was for another judge or criterion); live requires" in notes()
-    project.evalset(scorers=[{"rubric": {**RUBRIC["rubric"], "min": 0.9}}])
+    project.evalset(scorers=[{"rubric": {**TONE["rubric"], "min": 0.9}}])
     assert "was for another threshold)" in notes()
-    project.evalset(scorers=[{"rubric": {**RUBRIC["rubric"], "advisory": True}}, "refusal"])
+    project.evalset(scorers=[{"rubric": {**TONE["rubric"], "advisory": True}}, "refusal"])
     assert notes() == ""
 
-    project.evalset(scorers=[RUBRIC])
+    project.evalset(scorers=[TONE])
     sound = file.read_text(encoding="utf-8")
     file.write_text(sound.replace('"both_pass": 60', '"both_pass": 61'), encoding="utf-8")
     assert "its content is not what was written" in run(project, "check").text
@@ -385,13 +354,8 @@ def test_check_warns_of_judges_that_no_calibration_lets_gate(
 
 
 def test_status_says_what_is_known_of_the_judges_of_what_runs(project: Project) -> None:
-    project.evalset(
-        scorers=[
-            RUBRIC,
-            "refusal",
-            {"rubric": {"name": "long", "criteria": "Is it?", "advisory": True}},
-        ]
-    )
+    long = {"rubric": {"name": "long", "criteria": "Is it?", "advisory": True}}
+    project.evalset(scorers=[TONE, "refusal", long])
     project.promote_v1()
     before = run(project, "status").out
     status_line = "judge  support@production  support:tone  uncalibrated: accuracy unknown"

@@ -9,9 +9,9 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 from xml.etree import ElementTree as ET
 
 import pandas as pd
@@ -19,7 +19,7 @@ import pytest
 
 from tests.hostile import HOSTILE
 from tests.projects import Project, Result, make_project
-from tests.servers.faulty import Behaviour, Exchange, FaultServer, answer, echo
+from tests.servers.faulty import Behaviour, FaultServer, answer, echo, status
 from tests.unit.render.test_markdown import outside_code
 
 TEXTS = list(HOSTILE.values())
@@ -74,10 +74,11 @@ COMMANDS = (
 )
 
 
+Ran: TypeAlias = tuple[Project, Mapping[str, Result]]
+
+
 @pytest.fixture(scope="module")
-def result(
-    tmp_path_factory: pytest.TempPathFactory,
-) -> Iterator[tuple[Project, Mapping[str, Result]]]:
+def ran(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Ran]:
     """The project after every command, and what each said; `control` is the harmless one."""
     with FaultServer(reply=hostile) as server, pytest.MonkeyPatch.context() as patch:
         patch.setenv("HOME", str(tmp_path_factory.mktemp("home")))
@@ -94,39 +95,31 @@ def result(
         yield project, results
 
 
-def test_no_command_crashes_and_none_changes_its_verdict(
-    result: tuple[Project, Mapping[str, Result]],
-) -> None:
-    _, results = result
+def test_no_command_crashes_and_none_changes_its_verdict(ran: Ran) -> None:
+    _, results = ran
     expected = dict.fromkeys(results, 0) | {
         name: 1 for name in results if name.startswith(("control", "eval", "report", "measure"))
     }
     assert {name: message.code for name, message in results.items()} == expected
 
 
-def test_the_gate_says_of_hostile_answers_what_it_says_of_harmless_ones(
-    result: tuple[Project, Mapping[str, Result]],
-) -> None:
-    _, results = result
+def test_the_gate_says_of_hostile_answers_what_it_says_of_harmless_ones(ran: Ran) -> None:
+    _, results = ran
     control, run = results["control"], results["eval json"]
     assert run.verdict == control.verdict
     assert run.evalset["metrics"] == control.evalset["metrics"]
     assert run.evalset["changes"] == control.evalset["changes"] == {"regressed": len(CASES)}
 
 
-def test_nothing_that_is_printed_can_be_obeyed(
-    result: tuple[Project, Mapping[str, Result]],
-) -> None:
-    _, results = result
+def test_nothing_that_is_printed_can_be_obeyed(ran: Ran) -> None:
+    _, results = ran
     streams = {f"{name} {kind}": text for name, message in results.items()
                for kind, text in (("out", message.out), ("err", message.err))}  # fmt: skip
     assert {name: hits for name, text in streams.items() if (hits := harmful(text))} == {}
 
 
-def test_every_page_in_markdown_is_free_of_markup_and_mentions(
-    result: tuple[Project, Mapping[str, Result]],
-) -> None:
-    project, _ = result
+def test_every_page_in_markdown_is_free_of_markup_and_mentions(ran: Ran) -> None:
+    project, _ = ran
     pages = {path.name: path.read_bytes().decode("utf-8") for path in project.root.rglob("*.md")}
     assert {"page.md", "again.md", "measured.md"} <= pages.keys()
     for name, page in pages.items():
@@ -136,10 +129,8 @@ def test_every_page_in_markdown_is_free_of_markup_and_mentions(
             assert dangerous not in prose, name
 
 
-def test_every_page_for_a_browser_holds_its_own_markup_and_no_other(
-    result: tuple[Project, Mapping[str, Result]],
-) -> None:
-    project, _ = result
+def test_every_page_for_a_browser_holds_its_own_markup_and_no_other(ran: Ran) -> None:
+    project, _ = ran
     page = (project.root / "page.html").read_bytes().decode("utf-8")
     assert OBEYED.findall(page) == []
     tags = {name.lower() for name in re.findall(r"<([a-zA-Z!][\w-]*)", page)}
@@ -148,10 +139,8 @@ def test_every_page_for_a_browser_holds_its_own_markup_and_no_other(
     assert page.count("<script") == page.count("</script>") == 3
 
 
-def test_junit_can_be_read_and_holds_no_control(
-    result: tuple[Project, Mapping[str, Result]],
-) -> None:
-    project, _ = result
+def test_junit_can_be_read_and_holds_no_control(ran: Ran) -> None:
+    project, _ = ran
     for name in ("junit.xml", "again.xml"):
         document = ET.parse(project.root / name)  # noqa: S314 - our own file
         texts = [
@@ -161,10 +150,8 @@ def test_junit_can_be_read_and_holds_no_control(
         assert len(list(document.iter("failure"))) >= len(CASES)
 
 
-def test_machine_output_and_run_files_hold_the_answers_as_they_were(
-    result: tuple[Project, Mapping[str, Result]],
-) -> None:
-    project, results = result
+def test_machine_output_and_run_files_hold_the_answers_as_they_were(ran: Ran) -> None:
+    project, results = ran
     whole = [text.encode("utf-16", "surrogatepass").decode("utf-16", "replace") for text in TEXTS]
     for name in ("eval json", "report run.jsonl json"):
         hits = {
@@ -177,10 +164,8 @@ def test_machine_output_and_run_files_hold_the_answers_as_they_were(
         assert line.isascii()
 
 
-def test_tables_hold_the_answers_as_they_were_and_no_formula(
-    result: tuple[Project, Mapping[str, Result]],
-) -> None:
-    project, _ = result
+def test_tables_hold_the_answers_as_they_were_and_no_formula(ran: Ran) -> None:
+    project, _ = ran
     whole = [text.encode("utf-16", "surrogatepass").decode("utf-16", "replace") for text in TEXTS]
     parquet = pd.read_parquet(project.root / "run.parquet")
     csv = pd.read_csv(project.root / "run.csv", dtype="str", keep_default_na=False)
@@ -193,67 +178,50 @@ def test_tables_hold_the_answers_as_they_were_and_no_formula(
     assert not csv["text"].str.match(r"[=+\-@|%\t\r]").any()
 
 
-def test_what_was_stored_is_read_again_without_a_call(
-    result: tuple[Project, Mapping[str, Result]],
-) -> None:
-    _, said = result
-    assert said["eval json"].report["calls"] == 0
-    assert said["eval json"].evalset["candidate"]["measured"] == len(CASES)
-    assert "verified" in said["verify production"].out
-
-
-def malicious_names(text: str) -> Behaviour:
-    """A good answer whose model, fingerprint, finish reason and tool are `text`."""
-
-    async def behave(exchange: Exchange) -> None:
-        tool = {"function": {"name": text, "arguments": text}, "id": "1", "type": "function"}
-        message = {"content": "fine", "tool_calls": [tool]}
-        exchange.send(
-            exchange.answer(
-                model=f"m {text}",
-                system_fingerprint=f"f {text}",
-                choices=[{"message": message, "finish_reason": f"r {text}"}],
-            )
-        )
-
-    return behave
+def test_what_was_stored_is_read_again_without_a_call(ran: Ran) -> None:
+    _, results = ran
+    assert results["eval json"].report["calls"] == 0
+    assert results["eval json"].evalset["candidate"]["measured"] == len(CASES)
+    assert "verified" in results["verify production"].out
 
 
 SHORT = {name: text for name, text in HOSTILE.items() if len(text) < 1_000}
 
 
-def test_names_and_reasons_that_a_server_gives_are_as_harmless_as_answers(tmp_path: Path) -> None:
-    script = [malicious_names(text) for text in SHORT.values()]
-    with FaultServer(*script, then=answer()) as server:
-        project = make_project(tmp_path, server.url, cases=len(SHORT), max_concurrency=1)
-        project.evalset(scorers=[{"exact": "never"}], gate={"rules": [{"floor": {"min": 0.5}}]})
-        shown = project.run("eval", "--verbose", *OUT.split())
-        machine = project.run("report", "--json")
-    assert (shown.code, machine.code) == (1, 1)
-    assert harmful(shown.out + shown.err + machine.out) == []
-    assert machine.evalset["candidate"]["measured"] == len(SHORT)
-    ET.parse(tmp_path / "junit.xml")  # noqa: S314 - our own file
-    assert OBEYED.findall((tmp_path / "page.md").read_text("utf-8")) == []
+def malicious_names(text: str) -> Behaviour:
+    """A good answer whose model, fingerprint, finish reason and tool are `text`."""
+    tool = {"function": {"name": text, "arguments": text}, "id": "1", "type": "function"}
+    choice = {"message": {"content": "fine", "tool_calls": [tool]}, "finish_reason": f"r {text}"}
+    return answer(model=f"m {text}", system_fingerprint=f"f {text}", choices=[choice])
 
 
-@pytest.mark.parametrize("code", [400, 500])
-def test_errors_that_a_server_writes_are_as_harmless_as_answers(tmp_path: Path, code: int) -> None:
+def malicious_error(code: int) -> Callable[[str], Behaviour]:
     def failing(text: str) -> Behaviour:
-        async def behave(exchange: Exchange) -> None:
-            body = json.dumps({"error": {"message": text, "type": text, "code": text}})
-            exchange.send(body.encode(), status=code)
+        error = {"error": {"message": text, "type": text, "code": text}}
+        return status(code, body=json.dumps(error).encode())
 
-        return behave
+    return failing
 
-    script = [failing(text) for text in SHORT.values()]
+
+@pytest.mark.parametrize(
+    ("behaviour", "code"),
+    [(malicious_names, 1), (malicious_error(400), 3), (malicious_error(500), 3)],
+    ids=["names", "400", "500"],
+)
+def test_names_reasons_and_errors_that_a_server_gives_are_as_harmless_as_answers(
+    tmp_path: Path, behaviour: Callable[[str], Behaviour], code: int
+) -> None:
+    script = [behaviour(text) for text in SHORT.values()]
     with FaultServer(*script, then=answer()) as server:
-        project = make_project(
-            tmp_path, server.url, cases=len(SHORT) + 1, max_concurrency=1, retries=0
-        )
+        cases = len(SHORT) + (code == 3)
+        project = make_project(tmp_path, server.url, cases=cases, max_concurrency=1, retries=0)
+        if code == 1:
+            project.evalset(scorers=[{"exact": "never"}], gate={"rules": [{"floor": {"min": 0.5}}]})
         shown = project.run("eval", "--verbose", *OUT.split())
         machine = project.run("report", "--json")
-    assert (shown.code, machine.code) == (3, 3)
+    assert (shown.code, machine.code) == (code, code)
     assert harmful(shown.out + shown.err + machine.out) == []
+    assert code == 3 or machine.evalset["candidate"]["measured"] == len(SHORT)
     ET.parse(tmp_path / "junit.xml")  # noqa: S314 - our own file
     page = (tmp_path / "page.md").read_text("utf-8")
     assert OBEYED.findall(page) == []

@@ -20,9 +20,7 @@ def test_a_rule_about_the_first_token_streams_the_calls_and_gets_the_seconds(
         project.evalset(scorers=[{"contains": "Question"}], gate={"rules": ["errors", RULE]})
         first = project.run("eval", "--json")
         assert first.code == 0, first.text
-        (latency,) = (
-            finding for finding in first.verdict["findings"] if finding["rule"] == "latency"
-        )
+        latency = first.finding("latency")
         assert latency["decision"] == "PASS"
         assert "first token p95 0.0" in latency["why"]
         assert server.last is not None
@@ -34,13 +32,8 @@ def test_a_rule_about_the_first_token_streams_the_calls_and_gets_the_seconds(
         calls = server.requests
         again = project.run("eval", "--json")
         assert server.requests == calls  # answered from the store, which holds no clock
-        (latency,) = (
-            finding for finding in again.verdict["findings"] if finding["rule"] == "latency"
-        )
-        assert latency["decision"] == "INCONCLUSIVE"
-        assert "first_token_p50" not in again.evalset["candidate"] or (
-            again.evalset["candidate"]["first_token_p50"] is None
-        )
+        assert again.finding("latency")["decision"] == "INCONCLUSIVE"
+        assert again.evalset["candidate"].get("first_token_p50") is None
 
 
 def test_a_scorer_of_the_first_token_streams_and_other_evalsets_do_not(tmp_path: Path) -> None:
@@ -50,8 +43,7 @@ def test_a_scorer_of_the_first_token_streams_and_other_evalsets_do_not(tmp_path:
         result = project.run("eval", "--json")
         assert server.last is not None
         assert server.last.body["stream"] is True
-        (metric,) = (m for m in result.evalset["metrics"] if m["label"] == "latency")
-        assert metric["candidate"] == 1.0
+        assert result.metric("latency")["candidate"] == 1.0
     with FaultServer() as plain:
         project = make_project(tmp_path / "other", plain.url, cases=3)
         project.run("eval", "--json")

@@ -194,3 +194,24 @@ def test_traces_are_added_listed_and_shown(shop: GitProject) -> None:
     (shown,) = json.loads(shop.ok("traces", "show", f"{7:032x}").out)
     assert shown["input"] == "hello"
     assert shop.run("traces", "show", "nothing").code == 2
+
+
+def test_a_thumbs_down_becomes_a_draft_that_gates_when_it_is_reviewed(shop: GitProject) -> None:
+    bad = span(
+        7, this_hour(), user_feedback="down", llmops_version="support@v1",
+        gen__ai_input_messages='[{"role": "user", "content": "may I return a gift?"}]',
+    )  # fmt: skip
+    shop.write("more.jsonl", json.dumps(request([bad])) + "\n")
+    shop.ok("traces", "add", "more.jsonl")
+    result = shop.ok("traces", "draft", "support", "--from", "thumbs-down")
+    assert "1 drafts in evalsets/support.drafts.jsonl" in result.text
+    assert "support: 1 draft waits for a review" in shop.ok("check").text
+    assert shop.run("eval").text.count("of 60") >= 1
+    drafts = shop.root / "evalsets/support.drafts.jsonl"
+    case = json.loads(drafts.read_text())
+    assert case["inputs"] == {"question": "may I return a gift?"}
+    assert "0 drafts" in shop.ok("traces", "draft", "support", "--from", "thumbs-down").text
+    del case["draft"]
+    drafts.write_text(json.dumps({**case, "expected": "yes"}) + "\n")
+    assert "draft" not in shop.ok("check").text
+    assert "of 61" in shop.run("eval").text

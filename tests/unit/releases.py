@@ -222,3 +222,12 @@ def event(
         **(changes or {}),
     }
     return Event(**values)  # type: ignore[arg-type]  # a test names fields by string
+
+
+def promote_all(registry: Registry, *versions: Version) -> list[Event]:
+    """Write the events that promote `versions` to production, one after the other."""
+    events: list[Event] = []
+    for version in versions:
+        events.append(event(version, after=events[-1] if events else None))
+        registry.append(events[-1])
+    return events

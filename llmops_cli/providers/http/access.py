@@ -40,7 +40,16 @@ def access(model: Model, context: PluginContext, *, key_env: str) -> Access:
     """
     base_url = model.base_url
     if base_url is not None:
-        _check_url(model.name, base_url)
+        if wrong_address(base_url) is not None:
+            raise Refused(
+                f"{model.name}: base_url {base_url!r} is not an http(s) URL",
+                hint="write it like http://localhost:8000/v1",
+            )
+        if "@" in urlsplit(base_url).netloc:
+            raise Refused(
+                f"{model.name}: base_url contains a password, which would be in every report",
+                hint="name the variable that has the key with `api_key_env`, or use `headers`",
+            )
     name = model.api_key_env or key_env
     key, about_key = context.environ.get(name, "").strip(), f"check the key in {name}"
     if not key:
@@ -90,20 +99,6 @@ def is_loopback(host: str) -> bool:
         return ip_address(host).is_loopback
     except ValueError:
         return host == "localhost" or host.endswith(".localhost")
-
-
-def _check_url(model: str, url: str) -> None:
-    if wrong_address(url) is not None:
-        raise Refused(
-            f"{model}: base_url {url!r} is not an http(s) URL",
-            hint="write it like http://localhost:8000/v1",
-        )
-    parts = urlsplit(url)
-    if parts.username is not None or parts.password is not None:
-        raise Refused(
-            f"{model}: base_url contains a password, which would be in every report",
-            hint="name the variable that has the key with `api_key_env`, or use `headers`",
-        )
 
 
 def _check_sendable(model: str, name: str, value: str, *, source: str) -> None:

@@ -89,12 +89,6 @@ class ChatAccumulator(StreamAccumulator):
                 self._add_choice(choice)
         return False
 
-    def answer(self) -> dict[str, Any]:
-        message: dict[str, Any] = {name: "".join(texts) for name, texts in self._texts.items()}
-        if self._calls:
-            message["tool_calls"] = [self._calls[at] for at in sorted(self._calls)]
-        return {**self._answer, "choices": [{**self._choice, "message": message}]}
-
     def _add_choice(self, choice: Mapping[str, Any]) -> None:
         for name in ("finish_reason", "error"):
             if choice.get(name):
@@ -104,6 +98,12 @@ class ChatAccumulator(StreamAccumulator):
             self._add_delta(delta)
         elif delta is not None:
             raise Garbled("a delta that is no object")
+
+    def answer(self) -> dict[str, Any]:
+        message: dict[str, Any] = {name: "".join(texts) for name, texts in self._texts.items()}
+        if self._calls:
+            message["tool_calls"] = [self._calls[at] for at in sorted(self._calls)]
+        return {**self._answer, "choices": [{**self._choice, "message": message}]}
 
     def _add_delta(self, delta: Mapping[str, Any]) -> None:
         for name, texts in self._texts.items():
@@ -143,7 +143,8 @@ class MessageAccumulator(StreamAccumulator):
     def __init__(self) -> None:
         super().__init__()
         self._message: dict[str, Any] = {}
-        self._blocks: dict[int, _Block] = {}
+        self._blocks: dict[int, tuple[Mapping[str, Any], list[str], list[str]]] = {}
+        """By index: how a block began, its text, and its input as pieces of JSON."""
 
     def add(self, event: Mapping[str, Any]) -> bool:
         """Add one event; unknown ones are passed over, as the API asks for."""
@@ -151,7 +152,7 @@ class MessageAccumulator(StreamAccumulator):
             case "message_start":
                 self._message = dict(_object(event, "message"))
             case "content_block_start":
-                self._begin(event.get("index"), _object(event, "content_block"))
+                self._add_block(event.get("index"), _object(event, "content_block"))
             case "content_block_delta":
                 self._add_delta(event.get("index"), _object(event, "delta"))
             case "message_delta":
@@ -162,13 +163,18 @@ class MessageAccumulator(StreamAccumulator):
         return False
 
     def answer(self) -> dict[str, Any]:
-        blocks = (self._blocks[at] for at in sorted(self._blocks))
-        return {**self._message, "content": [block.content() for block in blocks]}
+        content = []
+        for _, (start, texts, inputs) in sorted(self._blocks.items()):
+            block = {**start, "text": "".join(texts)}
+            if partial := "".join(inputs):
+                block["input"] = partial  # one JSON text, which is read where tool calls are
+            content.append(block)
+        return {**self._message, "content": content}
 
-    def _begin(self, at: object, start: Mapping[str, Any]) -> None:
+    def _add_block(self, at: object, start: Mapping[str, Any]) -> None:
         if not isinstance(at, int) or at in self._blocks:
             raise Garbled("a block that begins twice or nowhere")
-        self._blocks[at] = _Block(start)
+        self._blocks[at] = (start, [_text(start.get("text"))], [])
         if start.get("type") == "tool_use":
             self._token()
 
@@ -176,7 +182,10 @@ class MessageAccumulator(StreamAccumulator):
         block = self._blocks.get(at) if isinstance(at, int) else None
         if block is None:
             raise Garbled("a piece of a block that never began")
-        if block.add(delta):
+        _, texts, inputs = block
+        texts.append(_text(delta.get("text")))
+        inputs.append(_text(delta.get("partial_json")))
+        if texts[-1]:
             self._token()
 
     def _add_usage(self, usage: object) -> None:
@@ -185,28 +194,6 @@ class MessageAccumulator(StreamAccumulator):
             before = self._message.get("usage")
             counts = {name: count for name, count in usage.items() if count is not None}
             self._message["usage"] = {**(before if isinstance(before, dict) else {}), **counts}
-
-
-class _Block:
-    """One block of a message: how it began, its text, and its input as pieces of JSON."""
-
-    def __init__(self, start: Mapping[str, Any]) -> None:
-        self._start = start
-        self._text = [_text(start.get("text"))]
-        self._input: list[str] = []
-
-    def add(self, delta: Mapping[str, Any]) -> bool:
-        """Add a piece; return whether a user could see it."""
-        text = _text(delta.get("text"))
-        self._text.append(text)
-        self._input.append(_text(delta.get("partial_json")))
-        return bool(text)
-
-    def content(self) -> dict[str, Any]:
-        """Return the block with its input as one JSON text, which is read where tool calls are."""
-        block = {**self._start, "text": "".join(self._text)}
-        partial = "".join(self._input)
-        return {**block, "input": partial} if partial else block
 
 
 def _object(event: Mapping[str, Any], name: str) -> dict[str, Any]:

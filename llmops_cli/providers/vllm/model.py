@@ -63,7 +63,7 @@ def command_of(model: Model, context: PluginContext) -> tuple[str, ...]:
         *program(model, context),
         "serve",
         model.model,
-        *arguments(model),
+        *arguments(model.options),
         *("--served-model-name", model.model),
         *(("--enable-lora", "--lora-modules", *lora) if lora else ()),
     )

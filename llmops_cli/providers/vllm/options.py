@@ -63,7 +63,7 @@ def runs(model: Model) -> Sequence[str] | None:
     command = model.options.get("command")
     if command is None and HARMLESS.issuperset(_flags(model.options)):
         return None
-    return [str(command or "vllm"), "serve", model.model, *arguments(model)]
+    return [str(command or "vllm"), "serve", model.model, *arguments(model.options)]
 
 
 def program(model: Model, context: PluginContext) -> list[str]:
@@ -97,7 +97,9 @@ def ready(model: Model, context: PluginContext) -> str | None:
     """
     if model.base_url is not None:
         return None
-    command = shlex.join([*program(model, context), "serve", model.model, *arguments(model)])
+    command = shlex.join(
+        [*program(model, context), "serve", model.model, *arguments(model.options)]
+    )
     weights = [model.model, *adapters(model.options).values()]
     return "; ".join([f"`{command}`", *(_location(model, name, context) for name in weights)])
 
@@ -119,9 +121,10 @@ def _location(model: Model, weights: str, context: PluginContext) -> str:
     return f"{weights} is not on this machine: vllm fetches it first"
 
 
-def arguments(model: Model) -> list[str]:
+def arguments(options: Mapping[str, Any]) -> list[str]:
     """Return `args` as words."""
-    return _words(model.options)
+    args = options.get("args") or ()
+    return [str(word) for word in args] if isinstance(args, (list, tuple)) else []
 
 
 def adapters(options: Mapping[str, Json]) -> Mapping[str, str]:
@@ -155,12 +158,7 @@ def _wrong_name(model: str, written: Mapping[str, Any]) -> str | None:
     return None if named in {model, *names} else f"`served_name` is {named!r}, and there is {known}"
 
 
-def _words(options: Mapping[str, Any]) -> list[str]:
-    args = options.get("args") or ()
-    return [str(word) for word in args] if isinstance(args, (list, tuple)) else []
-
-
 def _flags(options: Mapping[str, Any]) -> list[str]:
-    words = (word for word in _words(options) if word.startswith("-"))
+    words = (word for word in arguments(options) if word.startswith("-"))
     flags = [word.partition("=")[0].replace("_", "-") for word in words]
     return [flag for flag in flags if not re.fullmatch(r"-[\d.]+", flag)]

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections import Counter
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import replace
@@ -15,6 +16,7 @@ from llmops_cli.core.redact import Redactor
 from llmops_cli.core.result import Completion, Failure, FailureKind, Outcome, Usage
 from llmops_cli.engine.budget import Budget
 from llmops_cli.engine.call import Engine, run
+from tests.outcomes import completion, failed
 from tests.unit.engine import (
     GOOD,
     Act,
@@ -62,21 +64,9 @@ def ask_many(
 
 
 def kinds(outcomes: Sequence[Outcome]) -> dict[str, int]:
-    counted: dict[str, int] = {}
-    for outcome in outcomes:
-        name = outcome.kind.value if isinstance(outcome, Failure) else "completion"
-        counted[name] = counted.get(name, 0) + 1
-    return counted
-
-
-def completion(outcome: Outcome) -> Completion:
-    assert isinstance(outcome, Completion), outcome
-    return outcome
-
-
-def failed(outcome: Outcome) -> Failure:
-    assert isinstance(outcome, Failure), outcome
-    return outcome
+    return Counter(
+        outcome.kind.value if isinstance(outcome, Failure) else "completion" for outcome in outcomes
+    )
 
 
 # F1 – F6: rate limits and bursts -------------------------------------------------------------

@@ -55,26 +55,6 @@ def test_the_limit_never_falls_under_one_and_always_comes_back() -> None:
     assert after(slots, 200) == 10
 
 
-def test_no_more_than_the_limit_hold_a_slot() -> None:
-    async def main() -> int:
-        slots, running, most = Slots(3), 0, 0
-
-        async def call() -> None:
-            nonlocal running, most
-            async with slots.limiter:
-                running += 1
-                most = max(most, running)
-                await anyio.sleep(1)
-                running -= 1
-
-        async with anyio.create_task_group() as group:
-            for _ in range(20):
-                group.start_soon(call)
-        return most
-
-    assert in_virtual_time(main) == 3
-
-
 def test_opened_slots_let_everyone_through() -> None:
     async def main() -> float:
         slots = Slots(1)

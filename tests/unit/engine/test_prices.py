@@ -17,33 +17,27 @@ def model(provider: str, name: str, *, base_url: str | None = None) -> Model:
     return Model(name="m", provider=provider, model=name, base_url=base_url)
 
 
-def test_the_project_s_own_price_rules() -> None:
-    own = Model(
-        name="m",
-        provider="openai",
-        model="gpt-4.1-mini",
-        price=Price(input=1.0, output=3.0, cached_input=0.5),
-    )
-    cost = tariff(own)
+@pytest.mark.parametrize(
+    ("price", "usage", "dollars"),
+    [
+        (
+            Price(input=1.0, output=3.0, cached_input=0.5),
+            Usage(input=1000, output=100, cached_input=400),
+            (600 * 1.0 + 400 * 0.5 + 100 * 3.0) / 1e6,
+        ),
+        (
+            Price(input=1.0, output=3.0, cache_write=1.25, cache_write_1h=2.0),
+            Usage(input=1000, output=0, cache_write=600, cache_write_1h=100),
+            (400 * 1.0 + 500 * 1.25 + 100 * 2.0) / 1e6,
+        ),
+        (Price(input=1.0, output=3.0), Usage(input=1000, output=0, cached_input=400), 1e-3),
+    ],
+    ids=["cached", "written to a cache", "the full price where no other is named"],
+)
+def test_the_project_s_own_price_rules(price: Price, usage: Usage, dollars: float) -> None:
+    cost = tariff(Model(name="m", provider="openai", model="gpt-4.1-mini", price=price))
     assert cost is not None
-    assert cost(Usage(input=1000, output=100, cached_input=400)) == pytest.approx(
-        (600 * 1.0 + 400 * 0.5 + 100 * 3.0) / 1e6
-    )
-
-
-def test_the_project_may_name_a_price_for_writing_to_a_cache() -> None:
-    price = Price(input=1.0, output=3.0, cache_write=1.25, cache_write_1h=2.0)
-    cost = tariff(Model(name="m", provider="openai", model="x", price=price))
-    assert cost is not None
-    usage = Usage(input=1000, output=0, cache_write=600, cache_write_1h=100)
-    assert cost(usage) == pytest.approx((400 * 1.0 + 500 * 1.25 + 100 * 2.0) / 1e6)
-
-
-def test_cached_tokens_cost_the_full_price_where_no_other_is_named() -> None:
-    own = Model(name="m", provider="vllm", model="x", price=Price(input=1.0, output=3.0))
-    cost = tariff(own)
-    assert cost is not None
-    assert cost(Usage(input=1000, output=0, cached_input=400)) == pytest.approx(1e-3)
+    assert cost(usage) == pytest.approx(dollars)
 
 
 @pytest.mark.parametrize(

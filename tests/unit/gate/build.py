@@ -47,7 +47,7 @@ def row(case: str, candidate: Sequence[Outcome], baseline: Sequence[Outcome] | N
     )
 
 
-def rows(regressed: int, improved: int, n: int, *, failing: int = 0) -> list[CaseResult]:
+def rows(regressed: int = 0, improved: int = 0, *, n: int, failing: int = 0) -> list[CaseResult]:
     """Return n cases: regressed, improved, failing on both sides, the others passing."""
     outcomes = [(0, 1)] * regressed + [(1, 0)] * improved + [(0, 0)] * failing
     outcomes += [(1, 1)] * (n - len(outcomes))

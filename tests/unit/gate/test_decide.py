@@ -54,7 +54,7 @@ def test_every_rule_of_the_policy_gives_one_finding_in_its_order() -> None:
         Errors(),
         Coverage(),
     ]
-    decided = verdict(rows(regressed=0, improved=0, n=60), Policy(rules=every))
+    decided = verdict(rows(n=60), Policy(rules=every))
     assert [case.rule for case in decided.findings] == [
         "latency",
         "critical",
@@ -70,7 +70,7 @@ def test_every_rule_of_the_policy_gives_one_finding_in_its_order() -> None:
 
 
 def test_a_pass_says_what_was_shown() -> None:
-    decided = verdict(rows(regressed=0, improved=0, n=60))
+    decided = verdict(rows(n=60))
     assert decided.decision is Decision.PASS
     assert decided.why.startswith("no_worse: 0 improved, 0 regressed of 60; ")
 
@@ -78,14 +78,14 @@ def test_a_pass_says_what_was_shown() -> None:
 def test_a_failure_outweighs_what_was_not_measured() -> None:
     gone = CaseResult(case="gone", candidate=None, baseline=side(1))
     missing = row("x", [failed(FailureKind.NOT_ATTEMPTED)], [1])
-    decided = verdict([*rows(regressed=0, improved=0, n=60), missing, gone])
+    decided = verdict([*rows(n=60), missing, gone])
     assert decided.decision is Decision.FAIL
     assert decided.why == ("coverage: 1 case of the baseline removed without being retired: gone")
 
 
 def test_what_was_not_measured_outweighs_what_is_inconclusive() -> None:
     missing = row("x", [failed(FailureKind.NOT_ATTEMPTED)], [1])
-    decided = verdict([*rows(regressed=0, improved=0, n=5), missing])
+    decided = verdict([*rows(n=5), missing])
     assert finding(decided, "no_worse").decision is Decision.INCONCLUSIVE
     assert decided.decision is Decision.INCOMPLETE
     assert decided.why == "coverage: 1 planned candidate trial missing"
@@ -93,20 +93,18 @@ def test_what_was_not_measured_outweighs_what_is_inconclusive() -> None:
 
 def test_several_reasons_are_named_after_the_first() -> None:
     critical = replace(row("x", [0], [1]), critical=True)
-    decided = verdict([*rows(regressed=8, improved=0, n=60), critical])
+    decided = verdict([*rows(regressed=8, n=60), critical])
     assert decided.why == "critical: 1 of 1 critical case failed: x; also no_worse"
 
 
 def test_a_pass_needs_a_finding_about_quality() -> None:
-    decided = verdict(rows(regressed=0, improved=0, n=60), Policy(rules=[Critical(), Errors()]))
+    decided = verdict(rows(n=60), Policy(rules=[Critical(), Errors()]))
     assert {case.decision for case in decided.findings} == {Decision.PASS}
     assert (decided.decision, decided.why) == (
         Decision.INCONCLUSIVE,
         "no rule of the policy checks quality",
     )
-    assert verdict(rows(regressed=0, improved=0, n=60), Policy(rules=[])).decision is (
-        Decision.INCONCLUSIVE
-    )
+    assert verdict(rows(n=60), Policy(rules=[])).decision is (Decision.INCONCLUSIVE)
 
 
 @pytest.mark.parametrize(
@@ -116,7 +114,7 @@ def test_leaving_a_rule_out_never_turns_the_unmeasured_into_a_pass(
     kind: FailureKind, rule: str
 ) -> None:
     cases = [
-        *rows(regressed=0, improved=0, n=60),
+        *rows(n=60),
         *(row(f"x{at}", [failed(kind)], [1]) for at in "ab"),
     ]
     decided = verdict(cases, Policy(rules=[Floor(minimum=0.5)]))
@@ -127,7 +125,7 @@ def test_leaving_a_rule_out_never_turns_the_unmeasured_into_a_pass(
 
 def test_a_removed_case_is_no_reason_to_overlook_a_missing_trial() -> None:
     gone = CaseResult(case="gone", candidate=None, baseline=side(1))
-    cases = [*rows(0, 0, 60), row("x", [failed(FailureKind.BUDGET)], [1]), gone]
+    cases = [*rows(n=60), row("x", [failed(FailureKind.BUDGET)], [1]), gone]
     decided = verdict(cases, Policy(rules=[Floor(minimum=0.5)]))
     assert decided.decision is Decision.INCOMPLETE
 
@@ -138,13 +136,13 @@ def test_an_evalset_without_any_case_is_incomplete() -> None:
 
 
 def test_a_partial_run_says_so_in_its_verdict() -> None:
-    decided = decide([replace(gate_input(rows(0, 0, 60)), partial="--sample 60")])
+    decided = decide([replace(gate_input(rows(n=60)), partial="--sample 60")])
     assert decided.why.endswith("(partial: --sample 60)")
 
 
 def test_regressions_are_adjusted_over_all_comparisons_of_a_prompt() -> None:
-    bad = gate_input(rows(regressed=5, improved=0, n=30), evalset="bad")
-    good = [gate_input(rows(regressed=0, improved=0, n=60), evalset=f"good{at}") for at in range(4)]
+    bad = gate_input(rows(regressed=5, n=30), evalset="bad")
+    good = [gate_input(rows(n=60), evalset=f"good{at}") for at in range(4)]
     alone = decide([bad])
     together = decide([bad, *good])
     assert alone.decision is Decision.FAIL
@@ -157,16 +155,16 @@ def test_regressions_are_adjusted_over_all_comparisons_of_a_prompt() -> None:
 
 
 def test_a_regression_that_survives_the_adjustment_names_both_p_values() -> None:
-    bad = gate_input(rows(regressed=9, improved=0, n=30), evalset="bad")
-    good = gate_input(rows(regressed=0, improved=0, n=60), evalset="good")
+    bad = gate_input(rows(regressed=9, n=30), evalset="bad")
+    good = gate_input(rows(n=60), evalset="good")
     decided = decide([bad, good])
     assert decided.decision is Decision.FAIL
     assert "(p = 0.0013, over 2 comparisons p = 0.0027): 0 improved" in decided.why
 
 
 def test_prompts_decided_together_do_not_cry_wolf_together() -> None:
-    bad = [gate_input(rows(regressed=5, improved=0, n=30))]
-    fine = {f"fine{at}": [gate_input(rows(regressed=0, improved=0, n=60))] for at in range(10)}
+    bad = [gate_input(rows(regressed=5, n=30))]
+    fine = {f"fine{at}": [gate_input(rows(n=60))] for at in range(10)}
     verdicts = decide_all({"bad": bad, **fine})
     assert decide(bad).decision is Decision.FAIL
     assert verdicts["bad"].decision is Decision.INCONCLUSIVE
@@ -178,13 +176,13 @@ def test_prompts_decided_together_do_not_cry_wolf_together() -> None:
 
 
 def test_a_large_regression_among_many_prompts_still_fails() -> None:
-    fine = {f"fine{at}": [gate_input(rows(regressed=0, improved=0, n=60))] for at in range(10)}
-    verdicts = decide_all({"bad": [gate_input(rows(regressed=20, improved=0, n=60))], **fine})
+    fine = {f"fine{at}": [gate_input(rows(n=60))] for at in range(10)}
+    verdicts = decide_all({"bad": [gate_input(rows(regressed=20, n=60))], **fine})
     assert verdicts["bad"].decision is Decision.FAIL
 
 
 def test_equal_comparisons_of_several_prompts_are_distinguished() -> None:
-    same = gate_input(rows(regressed=5, improved=0, n=30))
+    same = gate_input(rows(regressed=5, n=30))
     verdicts = decide_all({"a": [same], "b": [same]})
     assert verdicts["a"] == verdicts["b"]
     assert verdicts["a"].decision is Decision.FAIL
@@ -202,14 +200,14 @@ def test_the_strictest_evalset_says_what_inconclusive_means(
     policies: list[str], code: ExitCode
 ) -> None:
     exams = [
-        gate_input(rows(0, 0, 5), Policy(on_inconclusive=case), evalset=str(at))  # type: ignore[arg-type]  # one of the three words
+        gate_input(rows(n=5), Policy(on_inconclusive=case), evalset=str(at))  # type: ignore[arg-type]  # one of the three words
         for at, case in enumerate(policies)
     ]
     assert decide(exams).exit_code is code
 
 
 def test_under_rerun_a_look_spends_only_its_share_of_the_error_rates() -> None:
-    cases = rows(regressed=5, improved=0, n=30)
+    cases = rows(regressed=5, n=30)
     spent = gate_input(cases, Policy(on_inconclusive="rerun", rules=[NoWorse()]))
     first, second = decide([spent]), decide([replace(spent, look=2)])
     assert first.findings[0].figures["alpha"] == 0.025
@@ -222,7 +220,7 @@ def test_deciding_imports_neither_scipy_nor_statsmodels() -> None:
     program = (
         "import sys\n"
         "from tests.unit.gate.build import grouped, rows, verdict\n"
-        "verdict(grouped(rows(regressed=5, improved=0, n=60), 3))\n"
+        "verdict(grouped(rows(regressed=5, n=60), 3))\n"
         "print({'scipy', 'statsmodels', 'pandas'} & set(sys.modules))\n"
     )
     command = [sys.executable, "-c", program]
@@ -236,9 +234,9 @@ def tagged(cases: list[CaseResult], *tags: str) -> list[CaseResult]:
 
 
 def test_each_tag_has_its_own_figures_and_a_p_adjusted_over_the_tags() -> None:
-    lossy = tagged(rows(regressed=5, improved=0, n=30), "refund")
+    lossy = tagged(rows(regressed=5, n=30), "refund")
     steady = tagged(rows(regressed=1, improved=1, n=20, failing=4), "billing")
-    found = slices(compared([*lossy, *steady, *rows(regressed=0, improved=0, n=9)]))
+    found = slices(compared([*lossy, *steady, *rows(n=9)]))
     assert found == (
         SliceSummary(
             tag="billing",
@@ -262,7 +260,7 @@ def test_each_tag_has_its_own_figures_and_a_p_adjusted_over_the_tags() -> None:
 
 
 def test_a_case_with_two_tags_is_in_both() -> None:
-    found = slices(compared(tagged(rows(regressed=1, improved=0, n=4), "a", "b")))
+    found = slices(compared(tagged(rows(regressed=1, n=4), "a", "b")))
     assert [(case.tag, case.regressed) for case in found] == [("a", 1), ("b", 1)]
 
 
@@ -273,7 +271,7 @@ def test_a_tag_without_compared_or_measured_cases_is_left_out() -> None:
 
 
 def test_too_few_groups_are_never_marked() -> None:
-    (found,) = slices(compared(grouped(tagged(rows(regressed=30, improved=0, n=60), "t"), 10)))
+    (found,) = slices(compared(grouped(tagged(rows(regressed=30, n=60), "t"), 10)))
     assert found.p_adjusted == 1.0
 
 

@@ -58,7 +58,7 @@ def test_a_pass_says_how_much_room_it_had() -> None:
 
 
 def test_a_regression_names_its_p_and_the_regressed_cases() -> None:
-    result = found(rows(regressed=5, improved=0, n=30))
+    result = found(rows(regressed=5, n=30))
     assert result.decision is Decision.FAIL
     assert result.cases == ("c0", "c1", "c2", "c3", "c4")
     assert result.why.startswith(
@@ -67,7 +67,7 @@ def test_a_regression_names_its_p_and_the_regressed_cases() -> None:
 
 
 def test_a_clear_improvement_is_no_regression_at_any_margin() -> None:
-    result = found(rows(regressed=0, improved=30, n=100))
+    result = found(rows(improved=30, n=100))
     assert "no regression (margin 5.0); any margin would pass" in result.why
 
 
@@ -89,20 +89,20 @@ def test_the_margin_that_would_pass_does_pass() -> None:
 
 
 def test_a_tolerance_lets_a_small_proven_loss_through_as_inconclusive() -> None:
-    cases = rows(regressed=12, improved=0, n=100)
+    cases = rows(regressed=12, n=100)
     assert found(cases).decision is Decision.FAIL
     tolerant = Policy(rules=[NoWorse(tolerance=0.1)])
     assert found(cases, tolerant).decision is Decision.INCONCLUSIVE
 
 
 def test_where_nothing_passes_in_either_side_the_verdict_is_inconclusive() -> None:
-    result = found(rows(regressed=0, improved=0, n=300, failing=300))
+    result = found(rows(n=300, failing=300))
     assert result.decision is Decision.INCONCLUSIVE
     assert "pass is 0 on both sides in all 300 cases: nothing" in result.why
     unmeasured = row("x", [failed(FailureKind.SERVER)], [0])
-    partly = found([unmeasured, *rows(regressed=0, improved=0, n=300, failing=300)])
+    partly = found([unmeasured, *rows(n=300, failing=300)])
     assert "pass is 0 on both sides in all 300 cases measured: nothing" in partly.why
-    assert found(rows(regressed=0, improved=1, n=300, failing=299)).decision is Decision.PASS
+    assert found(rows(improved=1, n=300, failing=299)).decision is Decision.PASS
 
 
 def test_trials_are_averaged_before_cases_are_counted() -> None:
@@ -137,16 +137,16 @@ def test_identical_requests_pass_by_identity_however_few() -> None:
 
 def test_an_identical_case_among_others_counts_as_no_difference() -> None:
     same = CaseResult(case="same", candidate=side(0), baseline=side(1))
-    measured = estimate([*rows(regressed=0, improved=0, n=59), same])
+    measured = estimate([*rows(n=59), same])
     assert (measured.identical, measured.regressed, measured.difference) == (1, 0, 0.0)
     assert measured.baseline_mean == measured.candidate_mean == pytest.approx(59.5 / 60)
 
 
 def test_unmeasured_trials_are_taken_at_worst_for_a_pass_and_at_best_for_a_regression() -> None:
-    whole = rows(regressed=0, improved=0, n=100)
+    whole = rows(n=100)
     broken = [row(f"b{at}", [failed()], [1]) for at in range(4)]
     measured = estimate([*whole[4:], *broken])
-    as_lost = estimate(rows(regressed=4, improved=0, n=100))
+    as_lost = estimate(rows(regressed=4, n=100))
     as_held = estimate(whole)
     assert measured.lower == as_lost.lower
     assert (measured.upper, measured.p_regression) == (as_held.upper, as_held.p_regression)
@@ -155,7 +155,7 @@ def test_unmeasured_trials_are_taken_at_worst_for_a_pass_and_at_best_for_a_regre
 
 
 def test_unmeasured_trials_alone_never_turn_a_pass_into_a_regression() -> None:
-    cases = rows(regressed=30, improved=0, n=1000)
+    cases = rows(regressed=30, n=1000)
     assert found(cases).decision is Decision.PASS
     broken = [*cases[:980], *(row(f"b{at}", [failed()], [1]) for at in range(20))]
     result = found(broken)
@@ -166,8 +166,8 @@ def test_unmeasured_trials_alone_never_turn_a_pass_into_a_regression() -> None:
 
 def test_unmeasured_baseline_trials_are_filled_too() -> None:
     missing = [row(f"b{at}", [0], [failed()]) for at in range(4)]
-    measured = estimate([*rows(regressed=0, improved=0, n=96), *missing])
-    assert measured.lower == estimate(rows(regressed=4, improved=0, n=100)).lower
+    measured = estimate([*rows(n=96), *missing])
+    assert measured.lower == estimate(rows(regressed=4, n=100)).lower
     assert measured.unmeasured == 4
 
 
@@ -180,7 +180,7 @@ def test_a_comparison_in_which_nothing_was_measured_is_incomplete() -> None:
 
 
 def test_groups_widen_the_interval() -> None:
-    cases = rows(regressed=6, improved=0, n=200)
+    cases = rows(regressed=6, n=200)
     alone, together = estimate(cases), estimate(grouped(cases, 6))
     assert (alone.groups, alone.design_effect) == (None, None)
     assert together.groups == 34
@@ -191,7 +191,7 @@ def test_groups_widen_the_interval() -> None:
 
 
 def test_fewer_than_ten_groups_decide_nothing() -> None:
-    result = found(grouped(rows(regressed=0, improved=0, n=900), 100))
+    result = found(grouped(rows(n=900), 100))
     assert result.decision is Decision.INCONCLUSIVE
     assert result.why == (
         "0 improved, 0 regressed of 900, in only 9 groups: fewer than 10 groups decide nothing"
@@ -199,10 +199,10 @@ def test_fewer_than_ten_groups_decide_nothing() -> None:
 
 
 def test_a_declared_slice_is_decided_on_its_own_cases() -> None:
-    other = [replace(case, case=f"x{case.case}") for case in rows(regressed=0, improved=0, n=100)]
+    other = [replace(case, case=f"x{case.case}") for case in rows(n=100)]
     cases = [
         *other,
-        *(replace(case, tags=("refund",)) for case in rows(regressed=5, improved=0, n=30)),
+        *(replace(case, tags=("refund",)) for case in rows(regressed=5, n=30)),
     ]
     policy = Policy(rules=[NoWorse(tag="refund")])
     result = found(cases, policy)
@@ -212,7 +212,7 @@ def test_a_declared_slice_is_decided_on_its_own_cases() -> None:
 
 
 def test_a_tag_that_no_compared_case_has_is_said() -> None:
-    result = found(rows(regressed=0, improved=0, n=60), Policy(rules=[NoWorse(tag="none")]))
+    result = found(rows(n=60), Policy(rules=[NoWorse(tag="none")]))
     assert result.why == "no case with the tag none has pass on both sides for the same inputs"
 
 
@@ -229,14 +229,14 @@ def test_another_metric_is_compared_by_its_own_values() -> None:
 
 def test_a_metric_that_no_scorer_gives_is_an_error_with_the_nearest_name() -> None:
     with pytest.raises(UnknownName, match="unknown metric 'similarty'") as caught:
-        verdict(rows(regressed=0, improved=0, n=2), Policy(rules=[NoWorse(metric="similarty")]))
+        verdict(rows(n=2), Policy(rules=[NoWorse(metric="similarty")]))
     assert caught.value.hint == "did you mean 'similarity'?"
 
 
 def test_an_anchor_is_compared_with_its_own_version() -> None:
     policy = Policy(rules=[NoWorse(), Anchor(version="v1")])
-    steady = gate_input(rows(regressed=0, improved=0, n=100), policy)
-    anchored = replace(steady, anchors={"v1": compared(rows(regressed=20, improved=0, n=100))})
+    steady = gate_input(rows(n=100), policy)
+    anchored = replace(steady, anchors={"v1": compared(rows(regressed=20, n=100))})
     decided = decide([anchored])
     assert decided.decision is Decision.FAIL
     assert finding(decided, "no_worse").decision is Decision.PASS
@@ -244,7 +244,7 @@ def test_an_anchor_is_compared_with_its_own_version() -> None:
 
 
 def test_an_anchor_that_was_not_measured_is_incomplete() -> None:
-    decided = verdict(rows(regressed=0, improved=0, n=100), Policy(rules=[Anchor(version="v1")]))
+    decided = verdict(rows(n=100), Policy(rules=[Anchor(version="v1")]))
     assert (decided.decision, finding(decided, "anchor").why) == (
         Decision.INCOMPLETE,
         "not measured against the anchor v1",
@@ -255,8 +255,8 @@ def test_what_is_missing_on_an_anchor_s_side_is_missing() -> None:
     policy = Policy(rules=[NoWorse(), Anchor(version="v1")])
     gone = row("c0", [1], [failed(FailureKind.NO_RECORD)])
     anchored = replace(
-        gate_input(rows(regressed=0, improved=0, n=100), policy),
-        anchors={"v1": compared([gone, *rows(regressed=0, improved=0, n=100)[1:]])},
+        gate_input(rows(n=100), policy),
+        anchors={"v1": compared([gone, *rows(n=100)[1:]])},
     )
     decided = decide([anchored])
     assert (decided.decision, decided.why) == (
@@ -272,6 +272,6 @@ def test_a_case_that_owes_the_metric_nothing_is_not_compared() -> None:
         candidate=side(trial(True, label="style"), request="new"),
         baseline=side(trial(True, label="style"), request="old"),
     )
-    measured = estimate([*rows(regressed=0, improved=0, n=60), only_style])
+    measured = estimate([*rows(n=60), only_style])
     assert measured.n == 60
-    assert estimate([*rows(regressed=0, improved=0, n=60), advisory]).unmeasured == 1
+    assert estimate([*rows(n=60), advisory]).unmeasured == 1

@@ -29,8 +29,8 @@ def test_with_no_loss_a_pass_needs_the_published_numbers_of_cases() -> None:
 @pytest.mark.parametrize(("margin", "n"), MINIMA.items())
 def test_the_gate_passes_from_exactly_that_many_cases_on(margin: float, n: int) -> None:
     policy = Policy(margin=margin, rules=[NoWorse()])
-    assert verdict(rows(regressed=0, improved=0, n=n), policy).decision is Decision.PASS
-    assert verdict(rows(regressed=0, improved=0, n=n - 1), policy).decision is Decision.INCONCLUSIVE
+    assert verdict(rows(n=n), policy).decision is Decision.PASS
+    assert verdict(rows(n=n - 1), policy).decision is Decision.INCONCLUSIVE
 
 
 def test_the_smallest_margin_shown_is_the_other_side_of_the_minimum() -> None:
@@ -81,9 +81,7 @@ def test_groups_count_and_not_their_cases() -> None:
 @pytest.mark.parametrize("size", [1, 4])
 def test_the_gate_passes_from_as_many_groups_on_as_it_says(size: int) -> None:
     policy = Policy(rules=[NoWorse()])
-    few, enough = (
-        verdict(grouped(rows(regressed=0, improved=0, n=n * size), size), policy) for n in (59, 60)
-    )
+    few, enough = (verdict(grouped(rows(n=n * size), size), policy) for n in (59, 60))
     assert (few.decision, enough.decision) == (Decision.INCONCLUSIVE, Decision.PASS)
 
 
@@ -131,7 +129,7 @@ def test_a_look_that_cannot_decide_is_left_out_for_a_later_one_that_can() -> Non
 
 
 def test_too_few_cases_are_not_helped_by_repeats() -> None:
-    assert next_look(compared(rows(regressed=0, improved=0, n=30)), RERUN, 1) == (
+    assert next_look(compared(rows(n=30)), RERUN, 1) == (
         None,
         "more trials of the same cases cannot decide at this difference: add cases, not repeats",
     )
@@ -174,4 +172,4 @@ def test_identical_requests_are_decided_already() -> None:
 
 def test_a_policy_without_a_paired_rule_has_nothing_to_look_at() -> None:
     policy = replace(RERUN, rules=[Critical()])
-    assert next_look(compared(rows(6, 7, 120)), policy, 1)[0] is None
+    assert next_look(compared(rows(6, 7, n=120)), policy, 1)[0] is None

@@ -45,7 +45,7 @@ def test_critical_cases_that_hold_speak_about_quality_and_none_does_not() -> Non
 
 
 def test_a_floor_is_a_contract_on_the_mean_of_this_evalset() -> None:
-    cases = rows(regressed=10, improved=0, n=100)
+    cases = rows(regressed=10, n=100)
     result = floor(cases, Floor(minimum=0.9))
     assert (result.decision, result.quality) == (Decision.PASS, True)
     assert result.why == "mean pass 90.0% of 100 cases, floor 90.0%"
@@ -58,16 +58,16 @@ def test_a_floor_needs_no_baseline_and_skips_known_failing_cases() -> None:
 
 
 def test_a_floor_by_bound_fails_only_where_the_shortfall_is_proven() -> None:
-    slightly, clearly = rows(regressed=12, improved=0, n=100), rows(regressed=30, improved=0, n=100)
+    slightly, clearly = rows(regressed=12, n=100), rows(regressed=30, n=100)
     rule = Floor(minimum=0.9, by="bound")
     assert floor(slightly, rule).decision is Decision.INCONCLUSIVE
     assert "upper bound 92.9%: it could still be above" in floor(slightly, rule).why
     assert floor(clearly, rule).decision is Decision.FAIL
-    assert floor(rows(regressed=10, improved=0, n=100), rule).decision is Decision.PASS
+    assert floor(rows(regressed=10, n=100), rule).decision is Decision.PASS
 
 
 def test_a_floor_by_bound_counts_groups_and_not_cases() -> None:
-    cases = rows(regressed=20, improved=0, n=100)
+    cases = rows(regressed=20, n=100)
     rule = Floor(minimum=0.9, by="bound")
     assert floor(cases, rule).decision is Decision.FAIL
     assert floor(grouped(cases, 10), rule).decision is Decision.INCONCLUSIVE
@@ -75,7 +75,7 @@ def test_a_floor_by_bound_counts_groups_and_not_cases() -> None:
 
 
 def test_a_floor_that_hangs_on_unmeasured_trials_is_incomplete() -> None:
-    cases = [*rows(regressed=9, improved=0, n=98), row("x", [failed()], [1]), row("y", [None], [1])]
+    cases = [*rows(regressed=9, n=98), row("x", [failed()], [1]), row("y", [None], [1])]
     result = floor(cases, Floor(minimum=0.9))
     assert result.decision is Decision.INCOMPLETE
     assert result.why == (
@@ -108,7 +108,7 @@ def test_regressed_counts_cases_that_passed_and_now_fail() -> None:
 
 
 def test_regressed_that_hangs_on_unmeasured_trials_is_incomplete() -> None:
-    cases = [*rows(regressed=0, improved=0, n=9), row("x", [failed()], [1])]
+    cases = [*rows(n=9), row("x", [failed()], [1])]
     result = rules.regressed(Regressed(maximum=0.05), gate_input(cases))
     assert (result.decision, result.cases) == (Decision.INCOMPLETE, ())
     assert result.why.startswith("0.0% to 10.0% of the 10 cases")
@@ -122,22 +122,20 @@ def test_regressed_without_a_baseline_is_inconclusive() -> None:
 def test_more_than_two_percent_of_a_side_without_a_result_is_incomplete() -> None:
     broken = [row(f"x{at}", [failed()], [1]) for at in range(2)]
     unscored = [row("y", [None], [1])]
-    result = rules.errors(
-        Errors(), gate_input([*rows(regressed=0, improved=0, n=97), *broken, *unscored])
-    )
+    result = rules.errors(Errors(), gate_input([*rows(n=97), *broken, *unscored]))
     assert result.decision is Decision.INCOMPLETE
     assert result.why == ("3 of 100 candidate calls failed, 3.0%: 2 timeout, 1 unscored (limit 2%)")
 
 
 def test_up_to_two_percent_is_tolerated_and_shown() -> None:
     broken = [row(f"x{at}", [1], [failed()]) for at in range(2)]
-    result = rules.errors(Errors(), gate_input([*rows(regressed=0, improved=0, n=98), *broken]))
+    result = rules.errors(Errors(), gate_input([*rows(n=98), *broken]))
     assert result.decision is Decision.PASS
     assert "2 of 100 baseline calls failed, 2.0%: 2 timeout" in result.why
 
 
 def test_trials_that_were_never_made_are_a_matter_of_coverage_not_of_errors() -> None:
-    cases = [row("a", [failed(FailureKind.BUDGET)], [1]), *rows(regressed=0, improved=0, n=9)]
+    cases = [row("a", [failed(FailureKind.BUDGET)], [1]), *rows(n=9)]
     assert rules.errors(Errors(), gate_input(cases)).decision is Decision.PASS
     result = rules.coverage(Coverage(), gate_input(cases))
     assert (result.decision, result.why) == (
@@ -148,13 +146,13 @@ def test_trials_that_were_never_made_are_a_matter_of_coverage_not_of_errors() ->
 
 @pytest.mark.parametrize("kind", [FailureKind.NOT_ATTEMPTED, FailureKind.NO_RECORD])
 def test_a_trial_that_was_given_up_is_missing(kind: FailureKind) -> None:
-    cases = [row("a", [1], [failed(kind)]), *rows(regressed=0, improved=0, n=9)]
+    cases = [row("a", [1], [failed(kind)]), *rows(n=9)]
     assert rules.coverage(Coverage(), gate_input(cases)).why == "1 planned baseline trial missing"
 
 
 def test_a_removed_case_is_reported_as_lost_coverage() -> None:
     gone = CaseResult(case="gone", candidate=None, baseline=side(1))
-    cases = gate_input([*rows(regressed=0, improved=0, n=9), gone])
+    cases = gate_input([*rows(n=9), gone])
     result = rules.coverage(Coverage(), cases)
     assert (result.decision, result.cases) == (Decision.FAIL, ("gone",))
     assert result.why == "1 case of the baseline removed without being retired: gone"
@@ -162,7 +160,7 @@ def test_a_removed_case_is_reported_as_lost_coverage() -> None:
 
 def test_a_retired_case_is_not_lost_and_a_partial_run_loses_none() -> None:
     gone = CaseResult(case="gone", candidate=None, baseline=side(1))
-    cases = gate_input([*rows(regressed=0, improved=0, n=9), gone])
+    cases = gate_input([*rows(n=9), gone])
     retired = rules.coverage(Coverage(), replace(cases, retired={"gone": "wrong answer"}))
     partial = rules.coverage(Coverage(), replace(cases, partial="--tag refund"))
     assert retired.decision is partial.decision is Decision.PASS
@@ -172,7 +170,7 @@ def test_a_retired_case_is_not_lost_and_a_partial_run_loses_none() -> None:
 
 def test_added_and_edited_cases_are_counted_apart() -> None:
     edited = CaseResult(case="e", candidate=side(1, facts="new"), baseline=side(1, facts="old"))
-    result = rules.coverage(Coverage(), gate_input([*rows(0, 0, 8), edited, row("new", [1], None)]))
+    result = rules.coverage(Coverage(), gate_input([*rows(n=8), edited, row("new", [1], None)]))
     assert result.decision is Decision.PASS
     assert result.why == (
         "all calls of 10 cases were made; not compared: 1 added, 1 edited since the baseline"

@@ -10,7 +10,7 @@ import pytest
 
 from llmops_cli.core.errors import InvalidFiles
 from llmops_cli.core.ports import PluginContext
-from llmops_cli.core.prompt import Evalset
+from llmops_cli.core.prompt import Evalset, Prompt
 from llmops_cli.plugins.catalog import catalog, wrong_options
 from llmops_cli.project.project import Project, check_project, load_project
 
@@ -52,13 +52,23 @@ class Written:
     def evalset(self, name: str = "support") -> Evalset:
         return self.load().evalset(name)
 
+    def prompt(self, written: str) -> Prompt:
+        """The prompt `a`, of a file of that text."""
+        self.write("prompts/a.prompt.yml", written)
+        return self.load().prompts["a"]
+
+    def wrong(self, path: str, content: str | bytes) -> list[str]:
+        """What is wrong once a file of the project has that content."""
+        self.write(path, content)
+        return self.problems()
+
     def problems(self) -> list[str]:
         """Everything that is wrong with the project, as `path:line: message (hint)`."""
         context = PluginContext(root=self.root, environ={})
         try:
             check_project(self.root, catalog(), check=partial(wrong_options, context=context))
         except InvalidFiles as error:
-            return [str(each) for each in error.problems]
+            return [str(problem) for problem in error.problems]
         return []
 
 

@@ -29,25 +29,23 @@ def test_every_schema_is_a_json_schema(schemas: dict[str, dict[str, Any]], name:
     assert schemas[name]["title"] == f"llmops {name}"
 
 
-def test_the_files_of_this_repository_are_valid(
-    schemas: dict[str, dict[str, Any]], repo_root: Path
+@pytest.mark.parametrize(
+    ("pattern", "name"),
+    [
+        ("llmops.yaml", "project"),
+        ("prompts/**/*.prompt.yml", "prompt"),
+        ("evalsets/*.yaml", "evalset"),
+        ("tests/data/github_models/*.prompt.yml", "prompt"),
+    ],
+)
+def test_files_of_this_repository_and_of_github_models_are_valid(
+    schemas: dict[str, dict[str, Any]], repo_root: Path, pattern: str, name: str
 ) -> None:
-    for project in (repo_root, repo_root / "examples" / "gsm8k-recorded"):
-        for pattern, name in (
-            ("llmops.yaml", "project"),
-            ("prompts/**/*.prompt.yml", "prompt"),
-            ("evalsets/*.yaml", "evalset"),
-        ):
-            for path in project.glob(pattern):
-                data = load_yaml(path.read_bytes(), path.name).data
-                assert errors(schemas[name], data) == []
-
-
-def test_files_of_github_models_are_valid(
-    schemas: dict[str, dict[str, Any]], repo_root: Path
-) -> None:
-    for path in (repo_root / "tests" / "data" / "github_models").glob("*.prompt.yml"):
-        assert errors(schemas["prompt"], load_yaml(path.read_bytes(), path.name).data) == []
+    folders = (repo_root, repo_root / "examples" / "gsm8k-recorded")
+    paths = [path for folder in folders for path in folder.glob(pattern)]
+    assert paths
+    for path in paths:
+        assert errors(schemas[name], load_yaml(path.read_bytes(), path.name).data) == []
 
 
 EVERY_FORM = {

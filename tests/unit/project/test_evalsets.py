@@ -8,15 +8,18 @@ from llmops_cli.core.prompt import ScorerSpec
 from llmops_cli.project.schema import policy_of
 from tests.unit.project.conftest import CASE, Written
 
+PATH = "evalsets/support.yaml"
+CASES = "evalsets/support.jsonl"
+
+
+def evalset(*lines: str) -> str:
+    """An evalset of the scorers on these lines, of which the first is line 3."""
+    return "cases: support.jsonl\nscorers:\n" + "".join(f"  - {line}\n" for line in lines)
+
 
 def scorers(project: Written, *lines: str) -> tuple[ScorerSpec, ...]:
-    write(project, *lines)
+    project.write(PATH, evalset(*lines))
     return project.evalset().scorers
-
-
-def write(project: Written, *lines: str) -> None:
-    listed = "".join(f"  - {line}\n" for line in lines)
-    project.write("evalsets/support.yaml", f"cases: support.jsonl\nscorers:\n{listed}")
 
 
 def test_a_scorer_has_three_forms(project: Written) -> None:
@@ -29,53 +32,28 @@ def test_a_scorer_has_three_forms(project: Written) -> None:
 
 
 def test_not_wraps_any_form(project: Written) -> None:
-    one, two, three = scorers(
+    specs = scorers(
         project, "{not: json}", "{not: {contains: sorry}}", "{not: {not: {contains: here}}}"
     )
-    assert [(each.label, each.negate) for each in (one, two, three)] == [
-        ("not-json", True),
-        ("not-contains", True),
-        ("contains", False),
-    ]
+    negated = [("not-json", True), ("not-contains", True), ("contains", False)]
+    assert [(spec.label, spec.negate) for spec in specs] == negated
 
 
 def test_labels_are_made_unique_and_give_way_to_chosen_ones(project: Written) -> None:
-    labels = scorers(
-        project, "contains: a", "contains: b", "contains: {value: c, name: contains-2}"
-    )
-    assert [each.label for each in labels] == ["contains", "contains-3", "contains-2"]
-
-
-def test_two_scorers_of_one_chosen_name_are_refused(project: Written) -> None:
-    write(project, "contains: {value: a, name: x}", "exact: {value: b, name: x}")
-    assert project.problems() == [
-        "evalsets/support.yaml:4: two scorers are named 'x' (each name is a metric of its own)"
-    ]
-
-
-def test_pass_is_the_name_of_all_gating_scorers_together(project: Written) -> None:
-    write(project, "contains: {value: a, name: pass}")
-    assert project.problems() == [
-        "evalsets/support.yaml:3: 'name' cannot be 'pass' ('pass' is all gating scorers together)"
-    ]
+    specs = scorers(project, "contains: a", "contains: b", "contains: {value: c, name: contains-2}")
+    assert [spec.label for spec in specs] == ["contains", "contains-3", "contains-2"]
 
 
 def test_thresholds_are_the_given_ones_or_the_kinds(project: Written) -> None:
-    given = scorers(
-        project,
-        "similarity: {value: x, name: a}",
-        "similarity: {value: x, max: 0.5, name: b}",
-        "latency: 3",
-        "length: {min: 1, max: 9}",
-        "contains: x",
-    )
-    assert [(each.minimum, each.maximum) for each in given] == [
-        (0.8, None),
-        (None, 0.5),
-        (None, 3.0),
-        (1.0, 9.0),
-        (1.0, None),
-    ]
+    limits = {
+        "similarity: {value: x, name: a}": (0.8, None),
+        "similarity: {value: x, max: 0.5, name: b}": (None, 0.5),
+        "latency: 3": (None, 3.0),
+        "length: {min: 1, max: 9}": (1.0, 9.0),
+        "contains: x": (1.0, None),
+    }
+    specs = scorers(project, *limits)
+    assert [(spec.minimum, spec.maximum) for spec in specs] == list(limits.values())
 
 
 @pytest.mark.parametrize(
@@ -121,9 +99,8 @@ def test_thresholds_are_the_given_ones_or_the_kinds(project: Written) -> None:
     ],
 )
 def test_a_wrong_scorer_is_named_at_its_line(project: Written, line: str, said: str) -> None:
-    write(project, "exact", line)
-    (problem,) = project.problems()
-    assert problem.startswith("evalsets/support.yaml:4: ")
+    (problem,) = project.wrong(PATH, evalset("exact", line))
+    assert problem.startswith(f"{PATH}:4: ")
     assert said in problem
 
 
@@ -141,9 +118,8 @@ def test_a_wrong_scorer_is_named_at_its_line(project: Written, line: str, said: 
 def test_an_escape_that_yaml_reads_as_a_control_character_is_refused(
     project: Written, line: str, option: str, escape: str
 ) -> None:
-    write(project, "exact", line)
-    (problem,) = project.problems()
-    assert problem.startswith(f"evalsets/support.yaml:4: '{option}' holds the control character U+")
+    (problem,) = project.wrong(PATH, evalset("exact", line))
+    assert problem.startswith(f"{PATH}:4: '{option}' holds the control character U+")
     assert f'which is what "{escape}" means in double quotes (use single quotes' in problem
 
 
@@ -151,55 +127,53 @@ def test_an_escape_that_yaml_reads_as_a_control_character_is_refused(
     "schema", [r'{pattern: "\bx\b"}', r'{properties: {a: {patternProperties: {"^\bx": {}}}}}']
 )
 def test_an_escape_in_a_pattern_of_a_schema_is_refused(project: Written, schema: str) -> None:
-    write(project, "exact", f"json_schema: {{schema: {schema}}}")
-    (problem,) = project.problems()
+    (problem,) = project.wrong(PATH, evalset("exact", f"json_schema: {{schema: {schema}}}"))
     assert "holds the control character U+0008" in problem
 
 
-def test_single_quotes_and_line_breaks_are_fine_in_patterns_and_texts(project: Written) -> None:
-    write(project, "exact", r"regex: '\bhere\b'", r'not: {contains: "a\tb\nc"}')
-    assert project.problems() == []
-
-
-@pytest.mark.parametrize("identity", ["1", "[own.py]"])
-def test_a_function_may_be_identified_by_a_revision_or_by_files(
-    project: Written, identity: str
-) -> None:
+@pytest.mark.parametrize(
+    "lines",
+    [
+        (r"regex: '\bhere\b'", r'not: {contains: "a\tb\nc"}'),
+        ("python: {call: 'own.py:check', identity: 1}",),
+        ("python: {call: 'own.py:check', identity: [own.py]}",),
+        ("similarity: {value: x, advisory: true}",),
+    ],
+    ids=[
+        "single quotes and line breaks in patterns and texts",
+        "a function identified by a revision",
+        "a function identified by files",
+        "an evalset that is advisory as a whole",
+    ],
+)
+def test_what_is_right_is_accepted(project: Written, lines: tuple[str, ...]) -> None:
     project.write("own.py", "def check(case, completion): return 1.0\n")
-    write(project, f"python: {{call: 'own.py:check', identity: {identity}}}")
-    assert project.problems() == []
+    assert project.wrong(PATH, evalset(*lines)) == []
 
 
 def test_relevant_ids_are_those_of_the_cases_metadata_by_default(project: Written) -> None:
     asked = '"inputs": {"question": "?"}, "expected": "x"'
-    good = f'{{"id": "a", {asked}, "metadata": {{"relevant": ["p1", 2]}}}}\n'
-    project.write("evalsets/support.jsonl", good)
+    rows = f'{{"id": "a", {asked}, "metadata": {{"relevant": ["p1", 2]}}}}\n'
+    project.write(CASES, rows)
     default, own = scorers(project, "hit_at_k: 3", 'mrr: {relevant: "{{ expected }}"}')
     assert default.options == {"k": 3, "relevant": "{{ metadata.relevant }}"}
     assert own.options == {"relevant": "{{ expected }}"}
     assert project.problems() == []
     for number, metadata in enumerate(['{"relevant": {"p": "high"}}', '{"relevant": []}', "{}"]):
-        good += f'{{"id": "{number}", {asked}, "metadata": {metadata}}}\n'
-    project.write("evalsets/support.jsonl", good)
-    grade, none, absent = project.problems()
-    assert grade == (
-        "evalsets/support.jsonl:2: 'hit_at_k' of this case: "
-        "'relevant' 'p' must be a whole number, not the text 'high'"
-    )
-    assert "support.jsonl:3: 'hit_at_k' of this case: `relevant` names nothing" in none
-    assert (
-        "support.jsonl:4: case '2': hit_at_k.relevant: 'metadata.relevant' is undefined" in absent
-    )
+        rows += f'{{"id": "{number}", {asked}, "metadata": {metadata}}}\n'
+    grade, none, absent = project.wrong(CASES, rows)
+    wrong = "'relevant' 'p' must be a whole number, not the text 'high'"
+    assert grade == f"{CASES}:2: 'hit_at_k' of this case: {wrong}"
+    assert f"{CASES}:3: 'hit_at_k' of this case: `relevant` names nothing" in none
+    assert f"{CASES}:4: case '2': hit_at_k.relevant: 'metadata.relevant' is undefined" in absent
 
 
 def test_an_embedding_model_must_be_able_to_embed(project: Written) -> None:
     models = "models:\n  embedded: {provider: embedded}\n  judge: {provider: anthropic, model: x}"
     project.write("llmops.yaml", models)
-    write(project, "answer_relevancy: {embeddings: embedded}")
-    assert project.problems() == []
-    write(project, "answer_relevancy: {embeddings: judge}")
-    (problem,) = project.problems()
-    assert problem.startswith("evalsets/support.yaml:3: 'answer_relevancy': judge cannot embed: ")
+    assert project.wrong(PATH, evalset("answer_relevancy: {embeddings: embedded}")) == []
+    (problem,) = project.wrong(PATH, evalset("answer_relevancy: {embeddings: judge}"))
+    assert problem.startswith(f"{PATH}:3: 'answer_relevancy': judge cannot embed: ")
     assert problem.endswith("(these have: embedded, openai, vllm)")
 
 
@@ -207,13 +181,12 @@ def test_a_scorer_that_must_know_the_question_says_where_it_does_not(project: Wr
     content = "[{role: user, content: '{{ a }}'}]"
     prompt = f"model: embedded\ninputs: {{a: {{}}, b: {{}}}}\nmessages: {content}\n"
     project.write("prompts/support.prompt.yml", prompt)
-    project.write("evalsets/support.jsonl", '{"id": "x", "inputs": {"a": "1", "b": "2"}}\n')
-    write(project, "faithfulness: {model: embedded}")
-    (problem,) = project.problems()
-    assert problem.startswith("evalsets/support.jsonl:1: faithfulness has no `question`, and case")
+    project.write(CASES, '{"id": "x", "inputs": {"a": "1", "b": "2"}}\n')
+    (problem,) = project.wrong(PATH, evalset("faithfulness: {model: embedded}"))
+    assert problem.startswith(f"{CASES}:1: faithfulness has no `question`, and case")
     assert problem.endswith('(name the input, as `question: "{{ … }}"`)')
-    write(project, "faithfulness: {model: embedded, question: '{{ b }}'}")
-    (problem,) = project.problems()
+    scorer = "faithfulness: {model: embedded, question: '{{ b }}'}"
+    (problem,) = project.wrong(PATH, evalset(scorer))
     assert "faithfulness compares with `contexts`" in problem
 
 
@@ -225,93 +198,79 @@ def test_a_scorer_that_gates_can_fail_somewhere(project: Written) -> None:
 def test_an_evalset_gates_the_prompt_of_its_name_unless_it_says_otherwise(
     project: Written,
 ) -> None:
-    project.write(
-        "evalsets/other.yaml", "prompt: [support]\ncases: support.jsonl\nscorers: [exact]"
-    )
+    written = "cases: support.jsonl\nscorers: [exact]\n"
+    project.write("evalsets/other.yaml", "prompt: [support]\n" + written)
     assert project.load().evalsets_of("support") == ("other", "support")
-    project.write("evalsets/lonely.yaml", "cases: support.jsonl\nscorers: [exact]")
-    assert project.problems() == [
-        "evalsets/lonely.yaml:1: unknown prompt 'lonely' (known: support)"
-    ]
+    (problem,) = project.wrong("evalsets/lonely.yaml", written)
+    assert problem == "evalsets/lonely.yaml:1: unknown prompt 'lonely' (known: support)"
 
 
-def test_an_evalset_without_cases_is_an_error(project: Written) -> None:
-    project.write("evalsets/support.jsonl", "\n")
-    assert project.problems() == ["evalsets/support.yaml:1: the evalset 'support' has no cases"]
-
-
-def test_a_file_of_cases_that_is_not_there_is_an_error(project: Written) -> None:
-    project.remove("evalsets/support.jsonl")
-    assert project.problems() == [
-        "evalsets/support.yaml:1: there is no file 'evalsets/support.jsonl'"
-    ]
-
-
-def test_a_case_that_asserts_nothing_is_an_error(project: Written) -> None:
-    project.remove("evalsets/support.jsonl")
-    project.write(
-        "evalsets/support.yaml",
-        "cases:\n"
-        "  - {id: a, inputs: {question: x}, scorers: [json]}\n"
-        "  - {id: b, inputs: {question: y}}\n",
-    )
-    assert project.problems() == [
+ONE = '{"id": "a", "inputs": {"question": "x"}}\n'
+WRONG = {
+    "no cases": (evalset("exact"), "\n", f"{PATH}:1: the evalset 'support' has no cases"),
+    "no file of cases": (evalset("exact"), None, f"{PATH}:1: there is no file '{CASES}'"),
+    "two scorers of one chosen name": (
+        evalset("contains: {value: a, name: x}", "exact: {value: b, name: x}"),
+        ONE,
+        f"{PATH}:4: two scorers are named 'x' (each name is a metric of its own)",
+    ),
+    "the name of all gating scorers together": (
+        evalset("contains: {value: a, name: pass}"),
+        ONE,
+        f"{PATH}:3: 'name' cannot be 'pass' ('pass' is all gating scorers together)",
+    ),
+    "a case that asserts nothing": (
         (
-            "evalsets/support.yaml:3: the case 'b' asserts nothing"
-            " (add a scorer to it or to its evalset)"
-        )
-    ]
-
-
-def test_an_evalset_may_be_advisory_as_a_whole(project: Written) -> None:
-    write(project, "similarity: {value: x, advisory: true}")
-    assert project.problems() == []
-
-
-def test_a_retired_case_is_gone(project: Written) -> None:
-    project.write(
-        "evalsets/support.yaml",
-        "cases: support.jsonl\nscorers: [exact]\nretired: {a: no longer asked, 7: old}\n",
-    )
-    assert project.problems() == [
-        "evalsets/support.jsonl:1: the case 'a' is retired and still here"
-    ]
-
-
-def test_rules_of_an_evalset_name_metrics_and_tags_that_are_there(project: Written) -> None:
-    project.write(
-        "evalsets/support.yaml",
-        "cases: support.jsonl\nscorers: [{exact: {name: same}}]\n"
-        "gate:\n  rules:\n    - floor: {metric: sane, min: 0.9}\n    - no_worse: {tag: vip}\n",
-    )
-    assert project.problems() == [
+            "cases:\n  - {id: a, inputs: {question: x}, scorers: [json]}\n"
+            "  - {id: b, inputs: {question: y}}\n"
+        ),
+        None,
+        f"{PATH}:3: the case 'b' asserts nothing (add a scorer to it or to its evalset)",
+    ),
+    "a retired case that is still here": (
+        evalset("exact: x") + "retired: {a: no longer asked, 7: old}\n",
+        ONE,
+        f"{CASES}:1: the case 'a' is retired and still here",
+    ),
+    "a rule about an unknown metric": (
+        evalset("exact: {value: x, name: same}")
+        + "gate:\n  rules:\n    - floor: {metric: sane, min: 0.9}\n",
+        ONE,
         (
-            "evalsets/support.yaml:4: the rule 'floor' names the metric 'sane', which no case has"
+            f"{PATH}:5: the rule 'floor' names the metric 'sane', which no case has"
             " (did you mean 'same'?)"
         ),
-        "evalsets/support.yaml:4: the rule 'no_worse' names the tag 'vip', which no case has",
-    ]
+    ),
+    "a rule about an unknown tag": (
+        evalset("exact: x") + "gate:\n  rules:\n    - no_worse: {tag: vip}\n",
+        ONE,
+        f"{PATH}:5: the rule 'no_worse' names the tag 'vip', which no case has",
+    ),
+}
+
+
+@pytest.mark.parametrize(("written", "cases", "problem"), WRONG.values(), ids=WRONG)
+def test_what_is_wrong_with_an_evalset_is_named_at_its_line(
+    project: Written, written: str, cases: str | None, problem: str
+) -> None:
+    project.remove(CASES)
+    if cases is not None:
+        project.write(CASES, cases)
+    assert project.wrong(PATH, written) == [problem]
 
 
 def test_a_gate_has_rules_in_three_spellings(project: Written) -> None:
-    project.write("evalsets/support.jsonl", CASE.replace("}\n", ', "tags": ["vip"]}\n'))
+    project.write(CASES, CASE.replace("}\n", ', "tags": ["vip"]}\n'))
     project.write(
-        "evalsets/support.yaml",
-        "cases: support.jsonl\nscorers: [exact]\n"
-        "gate:\n  margin: 0.1\n  rules:\n"
+        PATH,
+        evalset("exact") + "gate:\n  margin: 0.1\n  rules:\n"
         "    - critical\n    - floor: 0.9\n    - no_worse: {metric: exact, tag: vip}\n"
         "    - coverage: {}\n",
     )
     gate = project.evalset().gate
-    assert gate == {
-        "margin": 0.1,
-        "rules": [
-            "critical",
-            {"floor": {"min": 0.9}},
-            {"no_worse": {"metric": "exact", "tag": "vip"}},
-            "coverage",
-        ],
-    }
+    no_worse = {"no_worse": {"metric": "exact", "tag": "vip"}}
+    rules = ["critical", {"floor": {"min": 0.9}}, no_worse, "coverage"]
+    assert gate == {"margin": 0.1, "rules": rules}
     assert policy_of(gate).margin == 0.1
 
 
@@ -329,18 +288,15 @@ def test_a_gate_has_rules_in_three_spellings(project: Written) -> None:
     ],
 )
 def test_a_wrong_rule_is_named_at_its_line(project: Written, rule: str, said: str) -> None:
-    project.write(
-        "evalsets/support.yaml",
-        f"cases: support.jsonl\nscorers: [exact]\ngate:\n  rules:\n    - coverage\n    - {rule}\n",
-    )
-    (problem,) = project.problems()
-    assert problem.startswith("evalsets/support.yaml:6: ")
+    rules = f"gate:\n  rules:\n    - coverage\n    - {rule}\n"
+    (problem,) = project.wrong(PATH, evalset("exact") + rules)
+    assert problem.startswith(f"{PATH}:7: ")
     assert said in problem
 
 
 def test_cases_can_stand_in_a_yaml_file_of_their_own(project: Written) -> None:
-    project.remove("evalsets/support.jsonl")
-    project.write("evalsets/support.yaml", "cases: support.cases.yaml\nscorers: [exact]\n")
+    project.remove(CASES)
+    project.write(PATH, "cases: support.cases.yaml\nscorers: [exact]\n")
     project.write("evalsets/support.cases.yaml", "- {id: a, inputs: {question: x}, expected: no}\n")
     (case,) = project.evalset().cases
     assert (case.id, case.expected) == ("a", "no")
@@ -354,16 +310,15 @@ def test_cases_can_stand_in_a_yaml_file_of_their_own(project: Written) -> None:
 def test_cases_that_no_evalset_names_are_not_left_out_silently(
     project: Written, name: str, text: str
 ) -> None:
-    project.write(f"evalsets/{name}", text)
-    (problem,) = project.problems()
+    (problem,) = project.wrong(f"evalsets/{name}", text)
     assert problem.startswith(f"evalsets/{name}: cases that no evalset names (an evalset names it")
     assert problem.endswith(f"`cases: {name.rpartition('/')[2]}`)")
 
 
 def test_unchanged_text_is_an_unchanged_evalset(project: Written) -> None:
-    project.write("evalsets/support.jsonl", CASE.replace("\n", "\r\n"))
+    project.write(CASES, CASE.replace("\n", "\r\n"))
     windows = project.evalset()
-    project.write("evalsets/support.jsonl", CASE)
+    project.write(CASES, CASE)
     assert project.evalset() == windows
 
 
@@ -387,16 +342,15 @@ def test_a_case_without_the_reference_that_a_scorer_compares_with_is_refused(
     project: Written, scorer: str, reference: str
 ) -> None:
     project.write("prompts/support.prompt.yml", PROMPT.format(model="embedded"))
-    write(project, "refusal", scorer)
+    project.write(PATH, evalset("refusal", scorer))
     empty = () if scorer.startswith("json") else (', "expected": ""', ', "expected": []')
     for missing in ("", ', "contexts": []', *empty):
-        project.write("evalsets/support.jsonl", f'{{"id": "x", "inputs": {{"a": "1"}}{missing}}}\n')
-        (problem,) = project.problems()
-        assert problem.startswith("evalsets/support.jsonl:1: ")
+        row = f'{{"id": "x", "inputs": {{"a": "1"}}{missing}}}\n'
+        (problem,) = project.wrong(CASES, row)
+        assert problem.startswith(f"{CASES}:1: ")
         assert f"`{reference}`" in problem
     both = '{"id": "x", "inputs": {"a": "1"}, "expected": "Paris", "contexts": ["It is Paris."]}\n'
-    project.write("evalsets/support.jsonl", both)
-    assert project.problems() == []
+    assert project.wrong(CASES, both) == []
 
 
 def test_an_application_may_report_the_passages_that_a_case_does_not_have(project: Written) -> None:
@@ -405,9 +359,8 @@ def test_an_application_may_report_the_passages_that_a_case_does_not_have(projec
         "models:\n  embedded: {provider: embedded}\n  app: {provider: http, base_url: 'http://a.b'}\n",
     )
     project.write("prompts/support.prompt.yml", PROMPT.format(model="app"))
-    project.write("evalsets/support.jsonl", '{"id": "x", "inputs": {"a": "1"}}\n')
-    write(project, "faithfulness: {model: embedded}")
-    assert project.problems() == []
+    project.write(CASES, '{"id": "x", "inputs": {"a": "1"}}\n')
+    assert project.wrong(PATH, evalset("faithfulness: {model: embedded}")) == []
 
 
 PROMPT = "model: {model}\ninputs: {{a: {{}}}}\nmessages: [{{role: user, content: '{{{{ a }}}}'}}]\n"
@@ -429,9 +382,8 @@ def test_what_a_case_expects_is_checked_by_its_scorer(
     project: Written, scorer: str, expected: str, problem: str | None
 ) -> None:
     project.write("prompts/support.prompt.yml", PROMPT.format(model="embedded"))
-    write(project, scorer)
+    project.write(PATH, evalset(scorer))
     case = f'{{"id": "x", "inputs": {{"a": "1"}}, "expected": {expected}}}\n'
-    project.write("evalsets/support.jsonl", case)
-    problems = project.problems()
+    problems = project.wrong(CASES, case)
     assert len(problems) == (problem is not None)
     assert problem is None or problem in problems[0]

@@ -10,8 +10,11 @@ from llmops_cli.core.prompt import Evalset
 from llmops_cli.plugins.catalog import load_scorer
 from llmops_cli.plugins.scorers import SCORERS
 from llmops_cli.project.templates import Options, Templates
-from tests.unit.project.conftest import Written
+from tests.unit.project.conftest import PROMPT, Written
 from tests.unit.scorers.answers import reply, value
+
+DIRECT = PROMPT.replace("model: embedded", "model: embedded/embedded")
+"""The fixture's prompt, with a model that needs no alias."""
 
 
 @pytest.fixture
@@ -19,14 +22,8 @@ def github(project: Written, repo_root: Path) -> Written:
     project.write("llmops.yaml", "models:\n  judge: {provider: openai, model: judge}\n")
     for path in (repo_root / "tests" / "data" / "github_models").glob("*.prompt.yml"):
         project.write(f"prompts/{path.name}", path.read_bytes())
-    project.write("prompts/support.prompt.yml", project_prompt(project))
+    project.write("prompts/support.prompt.yml", DIRECT)
     return project
-
-
-def project_prompt(project: Written) -> str:
-    """The fixture's prompt with a model that needs no alias."""
-    text = (project.root / "prompts/support.prompt.yml").read_text()
-    return text.replace("model: embedded", "model: embedded/embedded")
 
 
 @pytest.fixture
@@ -62,26 +59,17 @@ def test_its_messages_render(github: Written, headline: Evalset) -> None:
 
 
 def test_string_evaluators_become_scorers_with_the_rules_of_github(headline: Evalset) -> None:
-    kinds = [(each.kind, each.options.get("ignore_case", False)) for each in headline.scorers]
-    assert kinds == [
-        ("starts_with", True),
-        ("ends_with", True),
-        ("contains", True),
-        ("exact", False),
-        ("choice", False),
+    assert [
+        (spec.label, spec.kind, spec.options.get("ignore_case", False)) for spec in headline.scorers
+    ] == [
+        ("Starts with 'Headline -'", "starts_with", True),
+        ("ends without a full stop", "ends_with", True),
+        ("mentions", "contains", True),
+        ("exactly", "exact", False),
+        ("close to what was expected", "choice", False),
     ]
-    assert [each.label for each in headline.scorers] == [
-        "Starts with 'Headline -'",
-        "ends without a full stop",
-        "mentions",
-        "exactly",
-        "close to what was expected",
-    ]
-    assert not any(each.advisory for each in headline.scorers)
-
-
-def test_similarity_passes_above_one_star_of_five(headline: Evalset) -> None:
-    assert headline.scorers[-1].minimum == 0.25
+    assert not any(spec.advisory for spec in headline.scorers)
+    assert headline.scorers[-1].minimum == 0.25  # above one star of five
 
 
 def test_a_structured_prompt_without_tests_is_a_prompt_only(github: Written) -> None:
@@ -89,7 +77,6 @@ def test_a_structured_prompt_without_tests_is_a_prompt_only(github: Written) -> 
     schema = loaded.prompts["structured"].json_schema
     assert schema is not None
     assert (schema["name"], schema["strict"]) == ("animal", True)
-    assert loaded.prompts["structured"].json_schema == schema
     assert loaded.evalsets_of("structured") == ()
 
 
@@ -101,12 +88,8 @@ def test_every_judged_evaluator_becomes_a_choice(github: Written) -> None:
     criteria = str(tone.options["criteria"])
     assert criteria.startswith("You judge tone.")
     assert "completion" not in criteria
-    assert [each.label for each in stars] == [
-        "on topic",
-        "in order",
-        "well written",
-        "true to the source",
-    ]
+    labels = [spec.label for spec in stars]
+    assert labels == ["on topic", "in order", "well written", "true to the source"]
     assert {(each.kind, each.minimum) for each in stars} == {("choice", 0.25)}
     assert stars[-1].options["expected"] is True  # which is what GitHub passed as the context
 
@@ -152,19 +135,9 @@ BASE = (
 def test_a_wrong_evaluator_is_named_at_its_line(
     project: Written, evaluator: str, answered: str
 ) -> None:
-    project.write("prompts/a.prompt.yml", BASE + f"evaluators:\n  - {evaluator}\n")
-    (problem,) = project.problems()
+    (problem,) = project.wrong("prompts/a.prompt.yml", BASE + f"evaluators:\n  - {evaluator}\n")
     assert problem.startswith("prompts/a.prompt.yml:5: ")
     assert answered in problem
-
-
-def test_an_evaluator_with_two_conditions_checks_both(project: Written) -> None:
-    project.write(
-        "prompts/a.prompt.yml",
-        BASE + "evaluators: [{name: both, string: {contains: x, endsWith: y}}]\n",
-    )
-    labels = [(each.kind, each.label) for each in project.evalset("a").scorers]
-    assert labels == [("contains", "both"), ("ends_with", "both (2)")]
 
 
 @pytest.mark.parametrize(
@@ -228,14 +201,15 @@ def test_json_may_be_required(project: Written) -> None:
     assert (spec.kind, spec.label, spec.options) == ("json", "json", {"fence": False})
 
 
-def test_evaluators_of_one_name_are_numbered(project: Written) -> None:
-    evaluators = "[{name: n, string: {contains: a}}, {name: n, string: {contains: b}}]"
-    assert [spec.label for spec in own(project, evaluators).scorers] == ["n", "n (2)"]
+def test_evaluators_of_one_name_and_several_conditions_are_numbered(project: Written) -> None:
+    evaluators = "[{name: n, string: {contains: x, endsWith: y}}, {name: n, string: {contains: a}}]"
+    labels = [(spec.kind, spec.label) for spec in own(project, evaluators).scorers]
+    assert labels == [("contains", "n"), ("ends_with", "n (2)"), ("contains", "n (3)")]
 
 
 def test_scores_of_any_size_are_brought_to_0_to_1(project: Written) -> None:
     project.write("llmops.yaml", "models: {}\n")
-    project.write("prompts/support.prompt.yml", project_prompt(project))
+    project.write("prompts/support.prompt.yml", DIRECT)
     (spec,) = own(
         project,
         "[{name: n, llm: {modelId: openai/x, prompt: 'Good?', choices: "
@@ -286,25 +260,21 @@ def test_a_row_that_is_here_twice_is_two_cases(project: Written) -> None:
 
 @pytest.mark.parametrize("model", ["", "model: ''\n", "model:\n"])
 def test_a_prompt_that_names_no_model_runs_on_the_default_one(project: Written, model: str) -> None:
-    project.write(
-        "llmops.yaml", "models: {default: {provider: embedded}, embedded: {provider: embedded}}\n"
-    )
-    project.write("prompts/a.prompt.yml", f"{model}messages: [{{role: user, content: hi}}]\n")
-    loaded = project.load()
-    assert loaded.target(loaded.prompts["a"]).model.name == "default"
+    models = "models: {default: {provider: embedded}, embedded: {provider: embedded}}\n"
+    project.write("llmops.yaml", models)
+    prompt = project.prompt(f"{model}messages: [{{role: user, content: hi}}]\n")
+    assert project.load().target(prompt).model.name == "default"
 
 
 def test_an_input_that_a_row_lacks_is_an_error(project: Written) -> None:
-    project.write(
-        "prompts/a.prompt.yml",
-        BASE.replace("input: a", "inptu: a") + "evaluators: [{name: a, string: {contains: x}}]\n",
-    )
-    assert project.problems() == ["prompts/a.prompt.yml:3: the input 'input' is missing"]
+    rows = BASE.replace("input: a", "inptu: a")
+    evaluators = "evaluators: [{name: a, string: {contains: x}}]\n"
+    (problem,) = project.wrong("prompts/a.prompt.yml", rows + evaluators)
+    assert problem == "prompts/a.prompt.yml:3: the input 'input' is missing"
 
 
 def test_an_evalset_of_the_same_name_is_refused(github: Written) -> None:
-    github.write("evalsets/headline.yaml", "cases: support.jsonl\nscorers: [json]\n")
-    problems = github.problems()
+    problems = github.wrong("evalsets/headline.yaml", "cases: support.jsonl\nscorers: [json]\n")
     assert (
         "evalsets/headline.yaml: a second evalset named 'headline'"
         " (the first is prompts/headline.prompt.yml)"

@@ -18,15 +18,16 @@ def judged(project: Written) -> Written:
     return project
 
 
-def ask(project: Written, scorer: str) -> None:
-    project.write(
-        "evalsets/support.yaml", f"prompt: support\ncases: support.jsonl\nscorers: [{scorer}]\n"
-    )
+PATH = "evalsets/support.yaml"
+
+
+def asking(scorer: str) -> str:
+    return f"prompt: support\ncases: support.jsonl\nscorers: [{scorer}]\n"
 
 
 def judge_of(project: Written, scorer: str) -> tuple[str, str]:
     """The judge's digest and the name of its model."""
-    ask(project, scorer)
+    project.write(PATH, asking(scorer))
     loaded = project.load()
     (spec,) = loaded.evalset("support").scorers
     judge = loaded.judge_of(loaded.catalog.scorers[spec.kind], spec.options)
@@ -64,9 +65,8 @@ def test_a_model_that_cannot_hold_a_schema_is_another_judge(judged: Written) -> 
 def test_what_no_judge_can_answer_is_named_at_its_line(
     judged: Written, scorer: str, said: str
 ) -> None:
-    ask(judged, scorer)
-    (problem,) = judged.problems()
-    assert problem.startswith("evalsets/support.yaml:3: ")
+    (problem,) = judged.wrong(PATH, asking(scorer))
+    assert problem.startswith(f"{PATH}:3: ")
     assert said in problem
 
 
@@ -76,18 +76,15 @@ def test_a_judges_prompt_may_ask_only_for_what_the_scorer_gives(judged: Written)
         "model: fair\ninputs: {answer: {}, mood: {}}\n"
         "messages: [{role: user, content: '{{ answer }} {{ mood }}'}]\n",
     )
-    ask(judged, "{rubric: {criteria: polite, prompt: own}}")
-    (problem,) = judged.problems()
+    (problem,) = judged.wrong(PATH, asking("{rubric: {criteria: polite, prompt: own}}"))
     assert "needs 'mood', and rubric gives none" in problem
 
 
 def test_answers_are_set_side_by_side_on_the_whole_evalset_only(judged: Written) -> None:
-    judged.write(
-        "evalsets/support.jsonl",
-        '{"id": "a", "inputs": {"question": "x"}, "expected": "y",'
-        ' "scorers": [{"pairwise": {"model": "fair"}}]}\n',
-    )
-    assert any("give it to the evalset" in each for each in judged.problems())
+    scorers = '"scorers": [{"pairwise": {"model": "fair"}}]'
+    row = f'{{"id": "a", "inputs": {{"question": "x"}}, "expected": "y", {scorers}}}\n'
+    problems = judged.wrong("evalsets/support.jsonl", row)
+    assert any("give it to the evalset" in problem for problem in problems)
 
 
 @pytest.mark.parametrize("name", [each.name.partition(".")[0] for each in SHIPPED.glob("*.yml")])

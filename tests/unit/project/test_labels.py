@@ -13,13 +13,7 @@ import pytest
 from llmops_cli.core.errors import InvalidFiles, Refused
 from llmops_cli.core.prompt import Case, Evalset, ScorerSpec
 from llmops_cli.plugins.catalog import catalog
-from llmops_cli.project.labels import (
-    Labels,
-    UnlabeledAnswer,
-    classes_of,
-    draft,
-    read_labels,
-)
+from llmops_cli.project.labels import Labels, UnlabeledAnswer, classes_of, draft, read_labels
 from llmops_cli.project.project import Project, load_project
 from tests.hostile import HOSTILE
 from tests.projects import make_project
@@ -55,12 +49,6 @@ def read(root: Path, rows: list[dict[str, Any]] | str, scorer: str = "exact") ->
     return read_labels(path, *opened(root, scorer))
 
 
-def problem(root: Path, *rows: dict[str, Any], scorer: str = "exact") -> str:
-    with pytest.raises(InvalidFiles) as caught:
-        read(root, list(rows), scorer)
-    return str(caught.value)
-
-
 def own(**more: Any) -> dict[str, Any]:
     return {"inputs": {"question": "why?"}, "expected": "so", "output": "so", "label": 1, **more}
 
@@ -69,9 +57,8 @@ def test_a_row_names_a_case_or_brings_its_own_question(root: Path) -> None:
     found = read(root, [{"case": "c001", "output": "x", "label": "fail", "side": "old"}, own(id=7)])
 
     first, second = found.rows
-    assert (first.case.id, first.case.expected, first.side, first.value) == (
-        "c001", "say 1", "old", False,
-    )  # fmt: skip
+    assert (first.case.id, first.case.expected) == ("c001", "say 1")
+    assert (first.side, first.value) == ("old", False)
     assert (second.id, second.case.inputs, second.value) == ("7", {"question": "why?"}, True)
 
 
@@ -123,19 +110,18 @@ def test_rows_without_a_label_are_counted_and_not_used(root: Path) -> None:
 def test_what_is_wrong_with_a_label_is_reported_with_its_line(
     root: Path, rows: list[dict[str, Any]], said: str
 ) -> None:
-    assert said in problem(root, *rows)
+    with pytest.raises(InvalidFiles, match=said):
+        read(root, rows)
 
 
 def test_one_file_holds_one_kind_of_label(root: Path) -> None:
-    rows = [own(label=4), own(label="pass", output="b")]
-    said = problem(root, *rows, scorer="rubric")
-    assert "a verdict among labels of which the first is a grade or class" in said
+    with pytest.raises(InvalidFiles, match="a verdict among labels of which the first is a grade"):
+        read(root, [own(label=4), own(label="pass", output="b")], "rubric")
 
 
 def test_a_file_that_is_not_there_is_refused(root: Path) -> None:
-    scorer = opened(root)
     with pytest.raises(Refused, match="no labels: there is no file"):
-        read_labels(root / "nowhere.jsonl", *scorer)
+        read_labels(root / "nowhere.jsonl", *opened(root))
 
 
 def test_a_table_without_the_column_label_is_no_file_of_labels(root: Path) -> None:
@@ -155,9 +141,8 @@ def test_a_draft_is_read_back_as_it_was_written(root: Path, output: str, table: 
     path = root / ("draft.csv" if table else "draft.jsonl")
     labeled = f'{text[:-3]}"pass"\n' if table else text.replace('"label": ""', '"label": "pass"')
     path.write_bytes(labeled.encode())
-    scorer = opened(root)
 
-    (found,) = read_labels(path, *scorer).rows
+    (found,) = read_labels(path, *opened(root)).rows
 
     assert (found.id, found.output, found.side) == ("=1", output, "support@v1")
     assert found.contexts == ("p",)

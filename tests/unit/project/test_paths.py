@@ -23,47 +23,41 @@ def test_a_path_is_relative_to_the_file_that_names_it() -> None:
     assert within("./cases/a.jsonl", folder="evalsets/team") == "evalsets/team/cases/a.jsonl"
 
 
-def test_a_link_that_leaves_the_project_is_refused(tmp_path: Path) -> None:
+@pytest.fixture
+def root(tmp_path: Path) -> Path:
+    """A project with one file, and everything that is not to be read as one."""
     (tmp_path / "secret").write_text("x")
     root = tmp_path / "project"
-    root.mkdir()
-    (root / "link").symlink_to(tmp_path / "secret")
-    (root / "folder").symlink_to(tmp_path)
-    for path in ("link", "folder/secret"):
-        with pytest.raises(Unreadable, match="leaves the project"):
-            Folder(root).read(path, limit=100)
+    (root / "folder").mkdir(parents=True)
+    (root / "real").write_bytes(b"x" * 100)
+    (root / "large").write_bytes(b"x" * 101)
+    os.mkfifo(root / "pipe")
+    links: dict[str, str | Path]
+    links = {"in": root / "real", "out": tmp_path / "secret", "outside": tmp_path, "loop": "loop"}
+    for name, target in links.items():
+        (root / name).symlink_to(target)
+    return root
 
 
-def test_a_link_that_leads_in_a_circle_is_refused(tmp_path: Path) -> None:
-    (tmp_path / "link").symlink_to("link")
-    with pytest.raises(Unreadable, match="leads in a circle"):
-        Folder(tmp_path).read("link", limit=100)
+@pytest.mark.parametrize(
+    ("path", "why"),
+    [
+        ("out", "'out' is a link that leaves the project"),
+        ("outside/secret", "'outside/secret' is a link that leaves the project"),
+        ("loop", "'loop' is a link that leads in a circle"),
+        ("pipe", "'pipe' is not a file"),  # without waiting for a writer
+        ("folder", "'folder' is not a file"),
+        ("nothing", "there is no file 'nothing'"),
+        ("large", "'large' is larger than 100 bytes"),
+    ],
+)
+def test_what_is_no_file_of_the_project_is_refused(root: Path, path: str, why: str) -> None:
+    with pytest.raises(Unreadable, match=why):
+        Folder(root).read(path, limit=100)
 
 
-def test_a_link_within_the_project_is_followed(tmp_path: Path) -> None:
-    (tmp_path / "real").write_text("x")
-    (tmp_path / "link").symlink_to(tmp_path / "real")
-    assert Folder(tmp_path).read("link", limit=100) == b"x"
-
-
-def test_a_named_pipe_is_refused_without_waiting_for_a_writer(tmp_path: Path) -> None:
-    os.mkfifo(tmp_path / "pipe")
-    with pytest.raises(Unreadable, match="is not a file"):
-        Folder(tmp_path).read("pipe", limit=100)
-
-
-def test_a_folder_and_a_missing_file_are_named(tmp_path: Path) -> None:
-    (tmp_path / "folder").mkdir()
-    with pytest.raises(Unreadable, match="'folder' is not a file"):
-        Folder(tmp_path).read("folder", limit=100)
-    with pytest.raises(Unreadable, match="there is no file 'nothing'"):
-        Folder(tmp_path).read("nothing", limit=100)
-
-
-def test_a_file_over_the_limit_is_refused(tmp_path: Path) -> None:
-    (tmp_path / "large").write_bytes(b"x" * 101)
-    with pytest.raises(Unreadable, match="larger than"):
-        Folder(tmp_path).read("large", limit=100)
+def test_a_file_and_a_link_to_it_within_the_project_are_read(root: Path) -> None:
+    assert Folder(root).read("in", limit=100) == Folder(root).read("real", limit=100) == b"x" * 100
 
 
 def test_files_are_listed_in_order_and_hidden_ones_left_out(tmp_path: Path) -> None:

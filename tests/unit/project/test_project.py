@@ -16,7 +16,7 @@ from llmops_cli.project.paths import Folder, Unreadable
 from llmops_cli.project.project import check_project, find_root, load_project
 from tests.unit.project.conftest import PROMPT, Written
 
-EMBEDDED = "models: {embedded: {provider: embedded}}\n"
+EMBEDDED = "models:\n  embedded: {provider: embedded}\n"
 
 
 def test_a_whole_project_loads(project: Written) -> None:
@@ -57,80 +57,127 @@ def test_problems_of_all_files_come_at_once_in_file_and_line_order(project: Writ
 
 
 def test_a_mistake_made_many_times_is_counted_not_listed(project: Written) -> None:
-    project.write("evalsets/support.jsonl", '{"asert": 1}\n' * 80)
-    problems = project.problems()
+    problems = project.wrong("evalsets/support.jsonl", '{"asert": 1}\n' * 80)
     assert len(problems) == 51
     assert "evalsets/support.jsonl: … and 30 more problems here" in problems
 
 
-def test_a_short_list_of_environments_is_the_order_of_promotion(project: Written) -> None:
-    project.write("llmops.yaml", EMBEDDED + "environments: [staging, production]\n")
-    assert project.load().environments == (
-        Environment(name="staging"),
-        Environment(name="production", after="staging"),
-    )
-
-
-def test_the_long_form_of_environments(project: Written) -> None:
-    project.write(
-        "llmops.yaml",
-        EMBEDDED + "environments:\n"
-        "  staging:\n"
-        "  production:\n"
-        "    after: staging\n"
-        "    accept: pass\n"
-        "    gate: {margin: 0.02}\n",
-    )
-    assert project.load().environments == (
-        Environment(name="staging"),
-        Environment(
-            name="production",
-            after="staging",
-            accept="pass",
-            gate={"margin": 0.02},
-        ),
-    )
+STAGING = Environment(name="staging")
 
 
 @pytest.mark.parametrize(
-    ("written", "said"),
+    ("written", "environments"),
     [
-        ("environments: {a: {destinations: [x]}}", "unknown key 'destinations'"),
-        (f"environments: [{'a' * 300}]", "at most 200 characters"),
-        ("gate: {baseline_repeats: 1000000}", "must be 100 or less"),
-        ("gate: {rules: [{floor: 0}]}", "'gate.rules.0.floor.min' must be above 0"),
+        ("", (Environment(name="production"),)),
+        (
+            "environments: [staging, production]\n",
+            (STAGING, Environment(name="production", after="staging")),
+        ),
+        (
+            (
+                "environments:\n  staging:\n  production:\n    after: staging\n"
+                "    accept: pass\n    gate: {margin: 0.02}\n"
+            ),
+            (
+                STAGING,
+                Environment(
+                    name="production", after="staging", accept="pass", gate={"margin": 0.02}
+                ),
+            ),
+        ),
     ],
+    ids=["none: production", "a list: the order of promotion", "the long form"],
 )
-def test_what_could_not_work_or_would_let_all_pass_is_refused(
-    project: Written, written: str, said: str
+def test_environments(
+    project: Written, written: str, environments: tuple[Environment, ...]
 ) -> None:
-    project.write("llmops.yaml", EMBEDDED + written + "\n")
-    (problem,) = project.problems()
-    assert said in problem
+    project.write("llmops.yaml", EMBEDDED + written)
+    assert project.load().environments == environments
 
 
-def test_without_environments_there_is_production(project: Written) -> None:
-    assert project.load().environments == (Environment(name="production"),)
-
-
-def test_an_environment_comes_after_an_earlier_one(project: Written) -> None:
-    project.write(
+SECRET = "holds a secret (write env:NAME and set NAME in the environment)"
+WRONG = {
+    "an environment with an unknown key": (
+        "llmops.yaml",
+        EMBEDDED + "environments: {a: {destinations: [x]}}\n",
+        ["3: unknown key 'destinations'"],
+    ),
+    "a long name": (
+        "llmops.yaml",
+        f"{EMBEDDED}environments: [{'a' * 300}]\n",
+        ["3: 'environments.0': string should have at most 200 characters"],
+    ),
+    "more repeats than could work": (
+        "llmops.yaml",
+        EMBEDDED + "gate: {baseline_repeats: 1000000}\n",
+        ["3: 'gate.baseline_repeats' must be 100 or less"],
+    ),
+    "a rule that lets all pass": (
+        "llmops.yaml",
+        EMBEDDED + "gate: {rules: [{floor: 0}]}\n",
+        ["3: 'gate.rules.0.floor.min' must be above 0"],
+    ),
+    "an environment after a later one": (
         "llmops.yaml",
         EMBEDDED + "environments:\n  staging: {after: production}\n  production: {}\n",
-    )
-    assert project.problems() == [
-        (
-            "llmops.yaml:3: 'production' is no environment before 'staging'"
-            " (in order: staging, production)"
-        )
-    ]
+        ["4: 'production' is no environment before 'staging' (in order: staging, production)"],
+    ),
+    "secrets, with a way out": (
+        "llmops.yaml",
+        EMBEDDED + "  fast:\n    provider: openai\n    model: x\n    api_key: sk-123\n"
+        "  slow:\n    provider: openai\n    model: x\n    headers:\n"
+        "      Authorization: Bearer sk-123\n      Helicone-Auth: Bearer sk-456\n",
+        [
+            "6: unknown key 'api_key' (did you mean 'api_key_env'?)",
+            f"11: the header 'Authorization' {SECRET}",
+            f"12: the header 'Helicone-Auth' {SECRET}",
+        ],
+    ),
+    "options of a provider": (
+        "llmops.yaml",
+        EMBEDDED + "  bad: {provider: replay, by: cas}\n",
+        [
+            "3: 'models.bad.file' is missing",
+            "3: 'models.bad.by' cannot be 'cas' (did you mean 'case'?)",
+        ],
+    ),
+    "two prompts of one name": (
+        "prompts/zither.prompt.yml",
+        "name: support\n" + PROMPT,
+        ["1: a second prompt named 'support' (the first is prompts/support.prompt.yml)"],
+    ),
+    "a file that looks like a prompt": (
+        "prompts/forgotten.yml",
+        "model: embedded\n",
+        [" not loaded: a prompt's file ends in .prompt.yml"],
+    ),
+}
+
+
+@pytest.mark.parametrize(("path", "content", "problems"), WRONG.values(), ids=WRONG)
+def test_what_is_wrong_is_named_at_its_line(
+    project: Written, path: str, content: str, problems: list[str]
+) -> None:
+    found = project.wrong(path, content)
+    assert len(found) == len(problems)
+    for message, problem in zip(found, problems, strict=True):
+        assert message.startswith(f"{path}:{problem}")
+
+
+def test_what_people_try_first_is_answered_with_what_to_write(project: Written) -> None:
+    (problem, *_) = project.wrong("llmops.yaml", "models:\n  local: {provider: ollama}\n")
+    assert "a server with OpenAI's API is `openai` with its `base_url`" in problem
+    problems = project.wrong("llmops.yaml", "models:\n\tlocal: {provider: embedded}\n")
+    assert any("YAML indents by spaces, never by tabs" in problem for problem in problems)
+    project.write("evalsets/support.yaml", "cases: support.csv\nscorers: [refusal]\n")
+    problems = project.wrong("evalsets/support.csv", "question;expected\nwhy?;because\n")
+    assert any("columns are separated by commas" in problem for problem in problems)
 
 
 def test_a_model_with_everything(project: Written) -> None:
     project.write(
         "llmops.yaml",
-        "models:\n"
-        "  fast:\n"
+        EMBEDDED + "  fast:\n"
         "    provider: openai\n"
         "    model: gpt-4.1-mini\n"
         "    base_url: http://localhost:8000/v1\n"
@@ -144,64 +191,16 @@ def test_a_model_with_everything(project: Written) -> None:
         "    retries: 0\n"
         "    modelParameters: {temperature: 0, maxTokens: 10}\n"
         "    price: {input: 1, output: 2.5}\n"
-        "  embedded: {provider: embedded}\n",
+        "  old: {provider: replay, file: records.jsonl, by: request}\n",
     )
-    model = project.load().models["fast"]
+    models = project.load().models
+    model = models["fast"]
     assert model.parameters == {"temperature": 0, "max_tokens": 10}
     assert model.limits == Limits(max_concurrency=4, rpm=100, tpm=1000, timeout=30, retries=0)
     assert model.price == Price(input=1, output=2.5)
     assert model.headers == {"Authorization": "env:TOKEN", "X-Team": "blue"}
     assert (model.base_url, model.api_key_env) == ("http://localhost:8000/v1", "MY_KEY")
-
-
-def test_secrets_in_the_project_file_are_refused_with_a_way_out(project: Written) -> None:
-    project.write(
-        "llmops.yaml",
-        "models:\n"
-        "  embedded: {provider: embedded}\n"
-        "  fast:\n"
-        "    provider: openai\n"
-        "    model: x\n"
-        "    api_key: sk-123\n"
-        "  slow:\n"
-        "    provider: openai\n"
-        "    model: x\n"
-        "    headers:\n"
-        "      Authorization: Bearer sk-123\n"
-        "      Helicone-Auth: Bearer sk-456\n",
-    )
-    assert project.problems() == [
-        "llmops.yaml:6: unknown key 'api_key' (did you mean 'api_key_env'?)",
-        (
-            "llmops.yaml:11: the header 'Authorization' holds a secret"
-            " (write env:NAME and set NAME in the environment)"
-        ),
-        (
-            "llmops.yaml:12: the header 'Helicone-Auth' holds a secret"
-            " (write env:NAME and set NAME in the environment)"
-        ),
-    ]
-
-
-def test_a_provider_brings_options_of_its_own(project: Written) -> None:
-    project.write(
-        "llmops.yaml",
-        "models:\n"
-        "  embedded: {provider: embedded}\n"
-        "  old: {provider: replay, file: records.jsonl, by: request}\n"
-        "  bad: {provider: replay, by: cas}\n",
-    )
-    assert project.problems() == [
-        "llmops.yaml:4: 'models.bad.file' is missing",
-        "llmops.yaml:4: 'models.bad.by' cannot be 'cas' (did you mean 'case'?)",
-    ]
-    project.write(
-        "llmops.yaml",
-        "models:\n"
-        "  embedded: {provider: embedded}\n"
-        "  old: {provider: replay, file: records.jsonl, by: request}\n",
-    )
-    assert project.load().models["old"].options == {"file": "records.jsonl", "by": "request"}
+    assert models["old"].options == {"file": "records.jsonl", "by": "request"}
 
 
 def test_a_model_resolves_by_alias_or_by_provider_and_name(project: Written) -> None:
@@ -218,57 +217,30 @@ def test_a_model_resolves_by_alias_or_by_provider_and_name(project: Written) -> 
 
 
 def test_an_identity_follows_the_bytes_of_its_files(project: Written) -> None:
-    def identity() -> str | None:
-        project.write(
-            "llmops.yaml",
-            "models:\n  embedded: {provider: embedded, identity: {files: [app.py]}}\n",
-        )
-        return project.load().models["embedded"].identity
-
-    project.write("app.py", "one")
-    first = identity()
-    assert identity() == first
-    project.write("app.py", "two")
-    assert identity() != first
-
-
-def test_two_prompts_of_one_name_are_refused(project: Written) -> None:
-    project.write("prompts/other.prompt.yml", "name: support\n" + PROMPT)
-    assert project.problems() == [
-        (
-            "prompts/support.prompt.yml:1: a second prompt named 'support'"
-            " (the first is prompts/other.prompt.yml)"
-        )
-    ]
-
-
-def test_a_yaml_file_that_is_no_prompt_is_not_left_out_silently(project: Written) -> None:
-    project.write("prompts/forgotten.yml", "model: embedded\n")
-    assert project.problems() == [
-        "prompts/forgotten.yml: not loaded: a prompt's file ends in .prompt.yml"
-    ]
+    model = "models:\n  embedded: {provider: embedded, identity: {files: [app.py]}}\n"
+    project.write("llmops.yaml", model)
+    identities = []
+    for content in ("one", "one", "two"):
+        project.write("app.py", content)
+        identities.append(project.load().models["embedded"].identity)
+    assert identities[0] == identities[1] != identities[2]
 
 
 def test_loading_reads_no_cases_and_an_evalset_reads_its_own(project: Written) -> None:
     project.write("evalsets/broken.yaml", "prompt: support\ncases: broken.jsonl\nscorers: [json]\n")
-    project.write("evalsets/broken.jsonl", "{")
+    (problem,) = project.wrong("evalsets/broken.jsonl", "{")
     assert len(project.evalset("support").cases) == 1
-    assert project.problems() == [
-        (
-            "evalsets/broken.jsonl:1: not JSON: Expecting property name enclosed in double quotes"
-            " at column 2"
-        )
-    ]
+    assert problem.startswith("evalsets/broken.jsonl:1: not JSON: Expecting property name enclosed")
+    assert problem.endswith(" at column 2")
 
 
 def test_the_gate_of_an_evalset_that_a_project_does_not_have_is_empty(project: Written) -> None:
-    project.write(
-        "evalsets/support.yaml", "cases: support.jsonl\nscorers: [json]\ngate: {margin: 0.2}\n"
-    )
+    written = "cases: support.jsonl\nscorers: [json]\n"
+    project.write("evalsets/support.yaml", written + "gate: {margin: 0.2}\n")
     loaded = project.load()
     evalset = loaded.evalset("support")
     assert loaded.gate_of(evalset) == {"margin": 0.2}
-    project.write("evalsets/other.yaml", "prompt: support\ncases: support.jsonl\nscorers: [json]\n")
+    project.write("evalsets/other.yaml", "prompt: support\n" + written)
     project.remove("evalsets/support.yaml")
     assert project.load().gate_of(evalset) == {}
 
@@ -276,22 +248,20 @@ def test_the_gate_of_an_evalset_that_a_project_does_not_have_is_empty(project: W
 def test_a_project_loads_from_any_source(project: Written) -> None:
     """As it does from a base revision in git."""
     disk = Folder(project.root)
-    held = {
-        path: disk.read(path, limit=10_000)
-        for path in ("llmops.yaml", *disk.files("prompts"), *disk.files("evalsets"))
-    }
+    paths = ("llmops.yaml", *disk.files("prompts"), *disk.files("evalsets"))
+    contents = {path: disk.read(path, limit=10_000) for path in paths}
 
-    class Held:
+    class Memory:
         def read(self, path: str, *, limit: int) -> bytes:
-            if path not in held:
+            if path not in contents:
                 raise Unreadable(f"there is no file {path!r}")
-            return held[path][:limit]
+            return contents[path][:limit]
 
         def files(self, folder: str) -> tuple[str, ...]:
-            return tuple(path for path in held if folder == "." or path.startswith(f"{folder}/"))
+            return tuple(path for path in contents if folder in (".", path.partition("/")[0]))
 
     (project.root / "llmops.yaml").write_text("broken: [")
-    loaded = load_project(project.root, catalog(), source=Held())
+    loaded = load_project(project.root, catalog(), source=Memory())
     assert len(loaded.evalset("support").cases) == 1
 
 
@@ -308,17 +278,3 @@ def test_reading_files_loads_no_vendor_and_no_table_library() -> None:
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout == "[]\n"
-
-
-def test_what_people_try_first_is_answered_with_what_to_write(project: Written) -> None:
-    project.write("llmops.yaml", "models:\n  local: {provider: ollama}\n")
-    (problem, *_) = project.problems()
-    assert "a server with OpenAI's API is `openai` with its `base_url`" in problem
-    project.write("llmops.yaml", "models:\n\tlocal: {provider: embedded}\n")
-    assert any("YAML indents by spaces, never by tabs" in each for each in project.problems())
-
-
-def test_a_table_with_semicolons_gets_a_hint(project: Written) -> None:
-    project.write("evalsets/support.yaml", "cases: support.csv\nscorers: [refusal]\n")
-    project.write("evalsets/support.csv", "question;expected\nwhy?;because\n")
-    assert any("columns are separated by commas" in each for each in project.problems())

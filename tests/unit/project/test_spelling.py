@@ -5,9 +5,7 @@ from __future__ import annotations
 import json
 from typing import Any
 
-import pyarrow as pa
 import pytest
-from pyarrow import parquet
 
 from llmops_cli.core.prompt import Case, Target
 from llmops_cli.plugins.catalog import scorer_digest
@@ -106,23 +104,15 @@ def test_a_default_that_is_spelled_differently_makes_another_target(project: Wri
     assert digest("1.0") != digest("1")
 
 
-def test_an_expected_number_that_is_spelled_differently_is_scored_again(project: Written) -> None:
-    facts = set()
+def test_a_number_that_is_spelled_differently_is_scored_again(project: Written) -> None:
+    facts, keys = set(), set()
     for literal in ("1", "1.0", "1.00"):
-        project.write("evalsets/support.yaml", inline(literal))
-        facts.add(project.evalset().cases[0].facts)
-    assert len(facts) == 3
-
-
-def test_an_option_that_is_spelled_differently_is_scored_again(project: Written) -> None:
-    project.write("evalsets/support.jsonl", CASE)
-    keys = set()
-    for literal in ("1", "1.0"):
-        written = f"cases: support.jsonl\nscorers: [exact: {literal}]\n"
+        written = inline(literal).replace("[exact]", f"[exact: {literal}]")
         project.write("evalsets/support.yaml", written)
-        (spec,) = project.evalset().scorers
-        keys.add(scorer_digest(SCORERS["exact"], spec, lambda _: b""))
-    assert len(keys) == 2
+        evalset = project.evalset()
+        facts.add(evalset.cases[0].facts)
+        keys.add(scorer_digest(SCORERS["exact"], evalset.scorers[0], lambda _: b""))
+    assert len(facts) == len(keys) == 3
 
 
 def test_inputs_that_are_spelled_differently_are_two_cases(project: Written) -> None:
@@ -137,9 +127,10 @@ def test_inputs_that_are_spelled_differently_are_two_cases(project: Written) -> 
     assert len({case.id for case in project.evalset().cases}) == 2
 
 
-def test_a_number_may_be_an_id(project: Written) -> None:
-    row = '{"id": 1.10, "inputs": {"question": "a"}, "expected": "x"}\n'
-    assert expecting(project, "c.jsonl", row).id == "1.10"
+@pytest.mark.parametrize("literal", ["7", "1.10"])
+def test_a_number_may_be_an_id(project: Written, literal: str) -> None:
+    row = f'{{"id": {literal}, "inputs": {{"question": "a"}}, "expected": "x"}}\n'
+    assert expecting(project, "c.jsonl", row).id == literal
 
 
 def test_a_large_evalset_keeps_every_spelling(project: Written) -> None:
@@ -149,31 +140,3 @@ def test_a_large_evalset_keeps_every_spelling(project: Written) -> None:
     again: Any = packed[3]
     assert again is not case
     assert (str(again.expected[0]["n"]), str(again.expected[1])) == ("3.10", "1.0")
-
-
-def parquet_of(columns: dict[str, Any]) -> bytes:
-    sink = pa.BufferOutputStream()
-    parquet.write_table(pa.table(columns), sink)
-    content: bytes = sink.getvalue().to_pybytes()
-    return content
-
-
-@pytest.mark.parametrize("missing", [None, float("nan")])
-def test_a_column_of_integers_with_gaps_is_read_as_integers(
-    project: Written, missing: float | None
-) -> None:
-    project.write("evalsets/support.yaml", "cases: c.parquet\nscorers: [json]\n")
-    numbers = pa.array([18.0, missing, 7.0], pa.float64(), from_pandas=False)
-    table = {"question": ["a", "b", "c"], "expected": numbers}
-    project.write("evalsets/c.parquet", parquet_of(table))
-    assert [str(case.expected) for case in project.evalset().cases] == ["18", "None", "7"]
-
-
-def test_a_column_of_whole_floats_without_gaps_stays_one_of_floats(project: Written) -> None:
-    table = {"question": ["a"], "expected": pa.array([18.0])}
-    assert str(expecting(project, "c.parquet", parquet_of(table)).expected) == "18.0"
-
-
-def test_a_short_float_reads_as_it_was_meant(project: Written) -> None:
-    table = {"question": ["a"], "expected": pa.array([3.1], pa.float32())}
-    assert str(expecting(project, "c.parquet", parquet_of(table)).expected) == "3.1"

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
-from pathlib import Path
+import json
 from typing import Any
 
 import pytest
 
-from llmops_cli.cli.main import run
-from tests.projects import make_project
+from tests.unit.project.conftest import Written
+
+
+def evalset(*scorers: Any) -> str:
+    lines = "".join(f"  - {json.dumps(scorer)}\n" for scorer in scorers)
+    return f"cases: support.jsonl\nscorers:\n{lines}"
 
 
 @pytest.mark.parametrize(
@@ -43,21 +47,15 @@ from tests.projects import make_project
         ({"label": {"labels": ["yes", "Yes"]}}, "are compared as one label"),
         ({"tool_call": {"tool": {"name": "x", "args": {}}}}, "has 'args'"),
         ({"json": None}, "'json:' has no value"),
-        (
-            {"json_schema": {"schema": {"format": "currency"}}},
-            "the format 'currency' is not",
-        ),
+        ({"json_schema": {"schema": {"format": "currency"}}}, "the format 'currency' is not"),
     ],
 )
 def test_what_no_answer_can_fail_is_refused_at_its_line(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str], scorer: dict[str, Any], said: str
+    project: Written, scorer: dict[str, Any], said: str
 ) -> None:
-    project = make_project(tmp_path / "project", "http://127.0.0.1:9", cases=1)
-    project.evalset(scorers=["refusal", scorer])
-    assert run(["-C", str(project.root), "check"]) == 2
-    told = " ".join(capsys.readouterr().err.split())
-    assert said in told
-    assert "evalsets/support.yaml:" in told
+    (problem,) = project.wrong("evalsets/support.yaml", evalset("refusal", scorer))
+    assert problem.startswith("evalsets/support.yaml:4: ")
+    assert said in problem
 
 
 @pytest.mark.parametrize(
@@ -73,10 +71,8 @@ def test_what_no_answer_can_fail_is_refused_at_its_line(
         {"label": {"value": "A", "labels": ["a", "b"]}},
     ],
 )
-def test_what_an_answer_can_fail_is_not_refused(tmp_path: Path, scorer: dict[str, Any]) -> None:
-    project = make_project(tmp_path / "project", "http://127.0.0.1:9", cases=1)
-    project.evalset(scorers=["refusal", scorer])
-    assert run(["-C", str(project.root), "check"]) == 0
+def test_what_an_answer_can_fail_is_not_refused(project: Written, scorer: dict[str, Any]) -> None:
+    assert project.wrong("evalsets/support.yaml", evalset("refusal", scorer)) == []
 
 
 @pytest.mark.parametrize(
@@ -90,12 +86,10 @@ def test_what_an_answer_can_fail_is_not_refused(tmp_path: Path, scorer: dict[str
     ],
 )
 def test_what_a_case_expects_is_checked_by_the_scorer_that_takes_it(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str], scorer: Any, expected: Any, said: str
+    project: Written, scorer: Any, expected: Any, said: str
 ) -> None:
-    project = make_project(tmp_path / "project", "http://127.0.0.1:9", cases=1)
-    project.cases([{"id": "one", "inputs": {"question": "x"}, "expected": expected}])
-    project.evalset(scorers=[scorer])
-    assert run(["-C", str(project.root), "check"]) == 2
-    told = " ".join(capsys.readouterr().err.split())
-    assert said in told
-    assert "evalsets/support.jsonl:1" in told
+    row = {"id": "one", "inputs": {"question": "x"}, "expected": expected}
+    project.write("evalsets/support.jsonl", json.dumps(row))
+    (problem,) = project.wrong("evalsets/support.yaml", evalset(scorer))
+    assert problem.startswith("evalsets/support.jsonl:1: ")
+    assert said in problem

@@ -20,6 +20,7 @@ from llmops_cli.core.prompt import Message, Model, Request
 from llmops_cli.core.result import Completion, Failure, FailureKind, Outcome, ToolCall, Usage
 from llmops_cli.providers.application.answer_fields import Malformed
 from llmops_cli.providers.replay import Recorded, open_replay, parse_record
+from tests.outcomes import failed
 
 QUESTION = Request(
     provider="replay", model="old", messages=(Message(role="user", content="What is 6 times 7?"),)
@@ -66,8 +67,7 @@ def test_a_missing_record_is_a_failure_and_never_a_call(tmp_path: Path) -> None:
     with Recorded(model(), tmp_path) as records:
         for case in ("b", "empty", "none"):
             assert records.identity(case, QUESTION) is None
-            failure = replayed(records, case)
-            assert isinstance(failure, Failure)
+            failure = failed(replayed(records, case))
             assert failure.kind is FailureKind.NO_RECORD
             assert failure.retryable is False
 

@@ -13,7 +13,7 @@ from llmops_cli.core.records import Event
 from llmops_cli.registry.verify import RegistryProblem, compare_bundle
 from llmops_cli.stores.bundle import Bundle, bundle, bundle_of, record_of
 from llmops_cli.stores.registry import Registry
-from tests.unit.releases import event, released
+from tests.unit.releases import event, promote_all, released
 
 WHERE = "production.bundle.json"
 
@@ -23,8 +23,7 @@ def registry(tmp_path: Path) -> Registry:
     """production ran v1, v2 and v1 of support, and runs v3; it runs v1 of intent."""
     found = Registry(tmp_path)
     one, two, three = (released(tmp_path, text) for text in ("Answer.", "Well.", "Better."))
-    for version in (one, two, one, three):
-        found.append(event(version, after=found.pointer("production", "support")))
+    promote_all(found, one, two, one, three)
     found.append(event(released(tmp_path, name="intent")))
     return found
 

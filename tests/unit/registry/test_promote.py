@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from llmops_cli.core.errors import ExitCode, IntegrityBroken, Refused, UnknownName
-from llmops_cli.core.policy import DEFAULT_RULES, Anchor, Critical, Decision, Floor, Policy
+from llmops_cli.core.policy import DEFAULT_RULES, Anchor, Critical, Decision, Floor, Policy, Rule
 from llmops_cli.core.records import EvalsetFacts, Version
 from llmops_cli.core.result import CaseResult, Metric
 from llmops_cli.registry.promote import Promotion, breaking_changes
@@ -127,18 +127,17 @@ def test_a_first_promotion_needs_its_flag_and_a_reason(tmp_path: Path) -> None:
     assert (done.event.initial, done.event.from_version, done.event.seq) == (True, None, 1)
 
 
-def test_a_first_promotion_still_needs_the_floor(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("rules", "code"),
+    [((*DEFAULT_RULES, Floor(minimum=0.9)), ExitCode.FAILED), ((), ExitCode.INCONCLUSIVE)],
+)
+def test_a_first_promotion_needs_the_floor_and_some_rule(
+    tmp_path: Path, rules: tuple[Rule, ...], code: ExitCode
+) -> None:
     measured(tmp_path, released(tmp_path, V1), None, found=rows(V1, None, wrong=20))
-    asked = [facts(policy=Policy(rules=(*DEFAULT_RULES, Floor(minimum=0.9))))]
+    asked = [facts(policy=Policy(rules=rules))]
     done = promoted(Registry(tmp_path), 1, evalsets=asked, initial=True, reason="the first")
-    assert (done.exit_code, done.event) == (ExitCode.FAILED, None)
-
-
-def test_a_policy_without_rules_allows_no_first_promotion(tmp_path: Path) -> None:
-    measured(tmp_path, released(tmp_path, V1), None, found=rows(V1, None))
-    asked = [facts(policy=Policy(rules=()))]
-    done = promoted(Registry(tmp_path), 1, evalsets=asked, initial=True, reason="the first")
-    assert (done.exit_code, done.event) == (ExitCode.INCONCLUSIVE, None)
+    assert (done.exit_code, done.event) == (code, None)
 
 
 def test_initial_is_refused_where_something_runs(tmp_path: Path, running: Version) -> None:

@@ -8,7 +8,7 @@ from llmops_cli.core.policy import Decision
 from llmops_cli.judges.index import CalibrationIndex
 from llmops_cli.registry.status import EnvironmentStatus, PromptStatus, registry_status
 from llmops_cli.stores.registry import Registry
-from tests.unit.releases import ADA, NOON, event, released, target
+from tests.unit.releases import ADA, NOON, event, promote_all, released, target
 
 
 def test_a_prompt_that_was_never_released_has_no_version(tmp_path: Path) -> None:
@@ -30,11 +30,8 @@ def test_every_prompt_in_every_environment(tmp_path: Path) -> None:
     registry = Registry(tmp_path)
     one, two = (released(tmp_path, text) for text in ("Answer.", "Answer well."))
     released(tmp_path, name="old")
-    first = event(one, changes={"initial": True, "decision": Decision.INCONCLUSIVE})
-    second = event(two, after=first, changes={"decision": Decision.PASS})
-    back = event(one, after=second, changes={"action": "rollback", "actor": "Eve"})
-    for each in (first, second, back):
-        registry.append(each)
+    _, second = promote_all(registry, one, two)
+    registry.append(event(one, after=second, changes={"action": "rollback", "actor": "Eve"}))
     registry.append(event(two, environment="staging", changes={"decision": Decision.PASS}))
     old, support = registry_status(
         registry,

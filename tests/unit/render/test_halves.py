@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 import json
+import re
+from collections.abc import Callable
 from dataclasses import replace
+
+import pytest
 
 from llmops_cli.core.report import MetricSummary, Report
 from llmops_cli.render.console import console_report
@@ -41,18 +45,15 @@ def first_words(text: str) -> list[str]:
     return words[words.index("pass") :][: len(GROUPED)]
 
 
-def test_the_console_shows_each_half_under_its_name() -> None:
-    assert first_words(printed(console_report(with_metrics(METRICS)))) == GROUPED
-
-
-def test_markdown_shows_each_half_under_its_name() -> None:
-    assert first_words(markdown_report(with_metrics(METRICS))) == GROUPED
-
-
-def test_without_retrieval_there_are_no_halves() -> None:
-    only = tuple(each for each in METRICS if each.part != "retrieval")
-    assert "generation" not in printed(console_report(with_metrics(only)))
-    assert "**generation**" not in markdown_report(with_metrics(only))
+@pytest.mark.parametrize(
+    "render",
+    [lambda report: printed(console_report(report)), markdown_report],
+    ids=["console", "markdown"],
+)
+def test_each_half_is_shown_under_its_name(render: Callable[[Report], str]) -> None:
+    assert first_words(render(with_metrics(METRICS))) == GROUPED
+    only = tuple(metric for metric in METRICS if metric.part != "retrieval")
+    assert not re.search(r"^\W*generation", render(with_metrics(only)), re.MULTILINE)
 
 
 def test_json_names_the_half_of_every_metric() -> None:

@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -8,36 +7,19 @@ from llmops_cli.render.formatting import interval
 from tests.reports import FINE, LOSS, UNDECIDED, estimate
 
 
-@pytest.mark.parametrize(
-    ("figures", "drawn"),
-    [
-        (
-            LOSS,
-            (
-                "−8.9 ├───────●──┼────┤ −3.1  │",
-                "   margin −5.0 ─┘            └─ 0 (no change)",
-            ),
-        ),
-        (
-            UNDECIDED,
-            (
-                "−9.1 ├──────────┼─────●─────┼──────────┤ +4.1",
-                "   margin −5.0 ─┘           └─ 0 (no change)",
-            ),
-        ),
-        (
-            FINE,
-            (
-                "             │      −1.0 ├───┼──●─────┤ +3.0",
-                "margin −5.0 ─┘               └─ 0 (no change)",
-            ),
-        ),
-    ],
-)
-def test_the_picture_shows_the_interval_against_margin_and_zero(
-    figures: object, drawn: tuple[str, str]
-) -> None:
-    assert interval(figures, width=46) == drawn  # type: ignore[arg-type]  # parametrised
+def test_the_picture_shows_the_interval_against_margin_and_zero() -> None:
+    assert interval(LOSS, width=46) == (
+        "−8.9 ├───────●──┼────┤ −3.1  │",
+        "   margin −5.0 ─┘            └─ 0 (no change)",
+    )
+    assert interval(UNDECIDED, width=46) == (
+        "−9.1 ├──────────┼─────●─────┼──────────┤ +4.1",
+        "   margin −5.0 ─┘           └─ 0 (no change)",
+    )
+    assert interval(FINE, width=46) == (
+        "             │      −1.0 ├───┼──●─────┤ +3.0",
+        "margin −5.0 ─┘               └─ 0 (no change)",
+    )
 
 
 SHARE = st.floats(-1, 1)

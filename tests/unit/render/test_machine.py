@@ -4,34 +4,20 @@ import json
 import re
 import subprocess
 import sys
-from collections.abc import Callable
 from dataclasses import replace
 
 import pytest
 from jsonschema import Draft202012Validator
 
-from llmops_cli.core.report import Report
 from llmops_cli.render.json import json_report, report_schema, table_json
 from tests import reports
 
-KINDS: list[Callable[[], Report]] = [
-    reports.passing,
-    reports.failing,
-    reports.inconclusive,
-    reports.incomplete,
-    reports.no_baseline,
-    reports.several,
-    reports.interrupted,
-    reports.hostile,
-    reports.report,
-]
 
-
-@pytest.mark.parametrize("make", KINDS)
-def test_every_report_follows_the_published_schema(make: Callable[[], Report]) -> None:
+@pytest.mark.parametrize("name", [*reports.SMALL, "hostile"])
+def test_every_report_follows_the_published_schema(name: str) -> None:
     schema = report_schema()
     Draft202012Validator.check_schema(schema)
-    Draft202012Validator(schema).validate(json.loads(json_report(make())))
+    Draft202012Validator(schema).validate(json.loads(json_report(reports.ALL[name])))
 
 
 def test_the_schema_refuses_what_is_not_a_report() -> None:
@@ -40,10 +26,6 @@ def test_the_schema_refuses_what_is_not_a_report() -> None:
     del document["report"]["calls"]
     errors = Draft202012Validator(report_schema()).iter_errors(document)
     assert sorted(each.validator for each in errors) == ["enum", "required"]
-
-
-def test_equal_reports_give_equal_bytes() -> None:
-    assert json_report(reports.several()) == json_report(reports.several())
 
 
 def test_texts_come_back_exactly_as_they_were() -> None:

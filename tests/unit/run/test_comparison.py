@@ -1,4 +1,4 @@
-"""Who meets whom: prompts, versions and models, filters and samples, and whose policy decides."""
+"""Which prompts, versions and models are compared, on which cases."""
 
 from __future__ import annotations
 
@@ -8,8 +8,9 @@ import pytest
 
 from llmops_cli.core.errors import Refused, UnknownName
 from llmops_cli.core.policy import Decision
+from llmops_cli.core.prompt import Model
 from llmops_cli.run.comparison import PromptComparison, compare_prompts
-from llmops_cli.run.selection import Between, Selection
+from llmops_cli.run.selection import Between, ResolvedTarget, Selection, resolve_target
 from llmops_cli.run.workspace import open_workspace
 from tests.projects import Project, make_cases
 from tests.servers.faulty import Server
@@ -190,3 +191,110 @@ def test_promoting_makes_the_candidate_the_baseline(running: Project) -> None:
     (contest,) = chosen(running)
     assert contest.baseline is not None
     assert contest.baseline.name == "support@v2"
+
+
+def test_a_sample_is_the_same_every_time_and_another_for_another_seed(project: Project) -> None:
+    first, again, other = (ids(chosen(project, sample=10, seed=seed)[0]) for seed in (0, 0, 1))
+    assert len(first) == 10
+    assert first == again == sorted(first)
+    assert first != other
+
+
+def test_an_added_case_moves_one_case_of_a_sample_at_most(project: Project) -> None:
+    before = set(ids(chosen(project, sample=10)[0]))
+    project.cases([*make_cases(CASES), {**make_cases(1)[0], "id": "added"}])
+    after = set(ids(chosen(project, sample=10)[0]))
+    assert len(before - after) <= 1
+
+
+def test_a_sample_larger_than_the_evalset_is_all_of_it(project: Project) -> None:
+    assert len(ids(chosen(project, sample=1000)[0])) == CASES
+
+
+def test_cases_are_chosen_by_id_glob_and_tag(project: Project) -> None:
+    cases = [
+        {**case, "tags": ["even"] if at % 2 == 0 else []} for at, case in enumerate(make_cases(4))
+    ]
+    project.cases([*cases, {**cases[0], "id": "q[1]", "tags": ["odd one"]}])
+    assert ids(chosen(project, cases=["c00[12]"])[0]) == ["c001", "c002"]
+    assert ids(chosen(project, cases=["q[1]"])[0]) == ["q[1]"]
+    assert ids(chosen(project, tags=["even", "odd one"])[0]) == ["c000", "c002", "q[1]"]
+
+
+def test_a_filter_that_matches_nothing_is_refused(project: Project) -> None:
+    with pytest.raises(Refused, match="no case matches the filter") as caught:
+        chosen(project, tags=["none"])
+    assert caught.value.hint == "no case of these evalsets has a tag"
+    with pytest.raises(Refused) as caught:
+        chosen(project, cases=["c0O1"])
+    assert (caught.value.hint or "").startswith("did you mean 'c0")
+    with pytest.raises(UnknownName):
+        chosen(project, evalsets=["none"])
+
+
+@pytest.mark.parametrize(
+    ("selection", "why"),
+    [
+        (Selection(), None),
+        (Selection(evalsets=["one"]), None),
+        (Selection(tags=["a", "b"]), "only cases tagged a, b"),
+        (Selection(cases=["c1"]), "only 1 named case"),
+        (Selection(sample=3, seed=7), "a sample of 3 cases per evalset (seed 7)"),
+    ],
+)
+def test_what_leaves_cases_out_is_partial(selection: Selection, why: str | None) -> None:
+    assert selection.partial == why
+
+
+def contender(project: Project, selector: str) -> ResolvedTarget:
+    with open_workspace(project.root) as workspace:
+        return resolve_target(workspace, "support", selector)
+
+
+@pytest.mark.parametrize(
+    ("selector", "name", "version"),
+    [
+        ("working", "support@working", None),
+        ("v1", "support@v1", 1),
+        ("production", "support@v2", 2),
+        ("production~1", "support@v1", 1),
+        ("latest", "support@v2", 2),
+    ],
+)
+def test_addresses(running: Project, selector: str, name: str, version: int | None) -> None:
+    running.prompt(system="Next.")
+    promoted(running)
+    found = contender(running, selector)
+    assert (found.name, found.version) == (name, version)
+
+
+@pytest.mark.parametrize("selector", ["v9", "staging", "production~7"])
+def test_an_address_that_leads_nowhere_is_refused(running: Project, selector: str) -> None:
+    with pytest.raises(Refused):
+        contender(running, selector)
+
+
+def test_a_prompt_that_is_not_there_is_refused_with_the_nearest(running: Project) -> None:
+    with open_workspace(running.root) as workspace, pytest.raises(UnknownName) as refused:
+        resolve_target(workspace, "suport", "working")
+    assert refused.value.hint == "did you mean 'support'?"
+
+
+def test_a_version_is_reached_by_todays_connection(running: Project) -> None:
+    running.url = "http://127.0.0.1:7/v1"
+    running.model = {"timeout": 7}
+    running.llmops_yaml("renamed")
+    running.prompt(model="renamed")
+    model = contender(running, "v1").target.model
+    assert (model.name, model.base_url) == ("renamed", "http://127.0.0.1:7/v1")
+    assert model.limits.timeout == 7
+
+
+def test_an_alias_that_means_another_model_now_does_not_reach_the_old_one(
+    running: Project,
+) -> None:
+    running.model = {"model": "other"}
+    running.llmops_yaml()
+    model: Model = contender(running, "v1").target.model
+    assert (model.name, model.model) == ("openai/tiny", "tiny")
+    assert model.base_url != running.url

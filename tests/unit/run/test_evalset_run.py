@@ -1,4 +1,4 @@
-"""What both sides are asked: removed, added and edited cases, age, anchors, and the watch."""
+"""Both sides of an evalset: cases, age, anchors, the watch, and answers recorded in a file."""
 
 from __future__ import annotations
 
@@ -19,6 +19,8 @@ from llmops_cli.run.workspace import open_workspace
 from tests.projects import Project, make_cases
 from tests.servers.faulty import Server, answer
 from tests.unit.gated_project import CASES, gate, promoted, questions, wrong_on
+from tests.unit.run.test_workspace import committed
+from tests.unit.stores.test_git import git
 
 
 def planned(project: Project, *prompts: str, **more: bool) -> list[tuple[str, int, int]]:
@@ -259,3 +261,86 @@ def test_a_row_of_a_case_that_went_has_no_candidate(running: Project) -> None:
 
 def _rows(pairing: EvalsetRun) -> list[tuple[str, bool]]:
     return [(row.case, row.candidate is not None) for row in pairing.case_results()]
+
+
+@pytest.fixture
+def replayed(tmp_path: Path) -> Project:
+    """Thirty recorded answers, all of them right."""
+    project = Project(root=tmp_path)
+    models = {"tiny": {"provider": "replay", "file": "said/now.jsonl"}}
+    project.write("llmops.yaml", json.dumps({"models": models, "gate": {"margin": 0.1}}))
+    project.prompt()
+    project.cases(make_cases(CASES))
+    project.evalset()
+    recorded(project)
+    return project
+
+
+def recorded(project: Project, *, wrong: int = 0, cases: int = CASES) -> None:
+    rows = [
+        {"id": case["id"], "text": "no idea" if at < wrong else case["expected"]}
+        for at, case in enumerate(make_cases(cases))
+    ]
+    project.write("said/now.jsonl", "".join(json.dumps(row) + "\n" for row in rows))
+
+
+@pytest.fixture(params=["base", "production"])
+def base(request: pytest.FixtureRequest, replayed: Project) -> str | None:
+    """What the change is compared with: the base revision, or what production runs."""
+    if request.param == "base":
+        committed(replayed)
+        return "main"
+    promoted(replayed)
+    return None
+
+
+def test_answers_that_a_change_records_again_are_compared_with_those_before(
+    replayed: Project, base: str | None
+) -> None:
+    replayed.prompt(system="Worse.")
+    recorded(replayed, wrong=10)
+    result = gate(replayed, base=base)
+    assert (result.decision, result.passing.baseline) == (Decision.FAIL, 1.0)
+    assert result.verdict.findings[1].estimate.regressed == 10  # type: ignore[union-attr]
+
+
+def test_worse_answers_of_an_unchanged_prompt_are_no_identity(
+    replayed: Project, base: str | None
+) -> None:
+    recorded(replayed, wrong=10)
+    assert gate(replayed, base=base).decision is Decision.FAIL
+
+
+def test_a_changed_prompt_whose_answers_were_not_recorded_again_is_not_measured(
+    replayed: Project, base: str | None
+) -> None:
+    replayed.prompt(system="Worse.")
+    result = gate(replayed, base=base)
+    assert result.decision is Decision.INCOMPLETE
+    assert "said/now.jsonl holds one answer to case 'c000' for both sides" in str(
+        result.evalset.notes
+    )
+
+
+def test_a_case_that_comes_with_the_change_was_never_answered_before(
+    replayed: Project, base: str | None
+) -> None:
+    replayed.prompt(system="Worse.")
+    replayed.cases(make_cases(CASES + 1))
+    recorded(replayed, wrong=10, cases=CASES + 1)
+    assert gate(replayed, base=base).decision in {Decision.FAIL, Decision.INCOMPLETE}
+
+
+def test_an_unchanged_prompt_passes_by_identity(replayed: Project, base: str | None) -> None:
+    result = gate(replayed, base=base)
+    assert result.decision is Decision.PASS
+    assert "unchanged: all 30 requests match" in result.verdict.why
+
+
+def test_what_was_recorded_at_the_base_lasts_as_long_as_the_command(replayed: Project) -> None:
+    committed(replayed)
+    recorded(replayed, wrong=10)
+    git(replayed.root, "add", "-A")
+    git(replayed.root, "commit", "-qm", "worse")
+    assert gate(replayed, base="main~1").decision is Decision.FAIL
+    assert gate(replayed, base="main").decision is Decision.PASS

@@ -1,23 +1,49 @@
-"""Making what is missing: order, sharing, failures, progress."""
+"""Missing calls and scores: order, sharing, failures, transactions, and what a judge is sent."""
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
+from pathlib import Path
+from typing import Any
 
+import anyio
+import pytest
+
+from llmops_cli.core.digest import Json
+from llmops_cli.core.errors import Unmeasured
 from llmops_cli.core.policy import Policy
-from llmops_cli.core.ports import TrialKey
-from llmops_cli.core.prompt import Evalset, Model, Request
+from llmops_cli.core.ports import PluginContext, TrialKey
+from llmops_cli.core.prompt import (
+    SILENT,
+    Evalset,
+    Judge,
+    Message,
+    Model,
+    Request,
+    StructuredOutput,
+    Target,
+)
 from llmops_cli.core.result import Completion, Failure, FailureKind, Outcome
+from llmops_cli.engine.call import Engine
+from llmops_cli.project.templates import Templates
+from llmops_cli.providers.openai.model import open_openai
 from llmops_cli.run.comparison import EvalsetSelection, PromptComparison
 from llmops_cli.run.evalset_run import EvalsetRun
-from llmops_cli.run.execute import ScoringContext, execute
+from llmops_cli.run.execute import (
+    JudgeCallCache,
+    JudgeClient,
+    ScoringContext,
+    WriteBatcher,
+    execute,
+)
 from llmops_cli.run.scorers import Scorers
 from llmops_cli.run.selection import ResolvedTarget
 from llmops_cli.run.side import Side, TrialAt
 from llmops_cli.scorers.text import exact
-from llmops_cli.stores.results import ResultsStore
+from llmops_cli.stores.results import ResultsStore, open_results
+from tests.servers import faulty
 from tests.unit.run.sides import CASES, NEW, TARGET, a_side, planned, put
 
 BROKEN = Failure(kind=FailureKind.SERVER, message="500")
@@ -157,3 +183,112 @@ def test_a_kill_would_repeat_no_more_calls_than_may_be_in_flight(
     asyncio.run(execute(evalset_runs, Slow(right), context=context, progress=lambda *_: None))
     assert len(store.completions(trials)) == len(trials)
     assert max(at_risk) == at_once
+
+
+ANSWERS = {
+    TrialKey("sha256:" + f"{at:064x}", "gate", 0): Completion(text=f"answer {at}")
+    for at in range(20)
+}
+
+
+class CountingStore(ResultsStore):
+    """Counts its transactions; once `full`, it is a store on a full disk."""
+
+    def __init__(self) -> None:
+        super().__init__(None, durable=False)
+        self.transactions = 0
+        self.full = False
+
+    def put_completions(self, completions: Iterable[tuple[TrialKey, Completion]]) -> None:
+        if self.full:
+            raise Unmeasured("the disk is full")
+        self.transactions += 1
+        super().put_completions(completions)
+
+
+@pytest.fixture
+def counting() -> Iterator[CountingStore]:
+    opened = CountingStore()
+    yield opened
+    opened.close()
+
+
+def test_answers_that_come_together_are_one_transaction(counting: CountingStore) -> None:
+    async def kept(batcher: WriteBatcher, key: TrialKey) -> None:
+        await batcher.put(counting, key, ANSWERS[key])
+        assert counting.completions([key])  # it counts from here on
+
+    async def all_at_once() -> None:
+        batcher = WriteBatcher()
+        async with anyio.create_task_group() as group:
+            for key in ANSWERS:
+                group.start_soon(kept, batcher, key)
+
+    anyio.run(all_at_once)
+    assert {key: each.text for key, each in counting.completions(ANSWERS).items()} == {
+        key: each.text for key, each in ANSWERS.items()
+    }
+    assert counting.transactions == 1
+
+
+def test_an_answer_that_has_come_is_kept_even_if_the_run_is_canceled(
+    counting: CountingStore,
+) -> None:
+    async def cut_short() -> None:
+        batcher = WriteBatcher()
+        async with anyio.create_task_group() as group:
+            for key, answer in ANSWERS.items():
+                group.start_soon(batcher.put, counting, key, answer)
+            await anyio.lowlevel.checkpoint()
+            group.cancel_scope.cancel()
+
+    anyio.run(cut_short)
+    assert len(counting.completions(ANSWERS)) == len(ANSWERS)
+
+
+def test_who_shares_a_transaction_shares_its_trouble(counting: CountingStore) -> None:
+    told = []
+
+    async def refused(batcher: WriteBatcher, key: TrialKey) -> None:
+        with pytest.raises(Unmeasured, match="the disk is full"):
+            await batcher.put(counting, key, ANSWERS[key])
+        told.append(key)
+
+    async def all_at_once() -> None:
+        batcher = WriteBatcher()
+        async with anyio.create_task_group() as group:
+            for key in ANSWERS:
+                group.start_soon(refused, batcher, key)
+
+    counting.full = True
+    anyio.run(all_at_once)
+    assert len(told) == len(ANSWERS)
+
+
+SCHEMA: dict[str, Json] = {"type": "object", "properties": {"ok": {"type": "boolean"}}}
+
+
+@pytest.mark.parametrize(
+    ("held", "sent"),
+    [("json_schema", "json_schema"), ("json_object", "json_object"), ("none", None)],
+)
+def test_a_judge_is_asked_for_what_its_server_can_hold(
+    held: StructuredOutput, sent: str | None
+) -> None:
+    async def main() -> dict[str, Any]:
+        async with faulty.serve() as server:
+            context = PluginContext(root=Path(), environ={})
+            model = Model(name="m", provider="openai", model="tiny", base_url=server.url)
+            judge = Judge(target=Target(prompt=SILENT, model=model), structured=held)
+            with open_results(None) as results:
+                async with Engine(providers=lambda of: open_openai(of, context)) as engine:
+                    calls = JudgeCallCache(engine, lambda _: results)
+                    asker = JudgeClient(calls, judge, Templates(SILENT))
+                    turn = Message(role="user", content="ok?")
+                    outcome = await asker.generate([turn], json_schema=SCHEMA)
+            assert isinstance(outcome, Completion)
+            assert server.last is not None
+            return server.last.body
+
+    form = anyio.run(main).get("response_format")
+    assert (form and form["type"]) == sent

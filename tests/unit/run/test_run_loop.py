@@ -19,7 +19,7 @@ from llmops_cli.run.workspace import open_workspace
 from llmops_cli.stores.run_file import open_run
 from tests.projects import Project, make_cases
 from tests.servers.faulty import Reply, Server, answer, echo
-from tests.unit.gated_project import CASES, gate, promoted, questions, wrong_on
+from tests.unit.gated_project import CASES, gate, questions, wrong_on
 
 
 def rerunning(project: Project, **gate_options: Any) -> None:
@@ -208,10 +208,3 @@ def test_a_rule_on_a_metric_that_no_scorer_gives_is_refused_before_any_call(
     with pytest.raises(UnknownName, match=metric):
         gate(project)
     assert server.requests == 0
-
-
-def test_promoting_by_measuring_keeps_gate_and_baseline_trials_apart(
-    project: Project, server: Server
-) -> None:
-    promoted(project)
-    assert server.requests == CASES * (1 + 3)

@@ -1,19 +1,32 @@
-"""One target on one evalset: keys, ages, and what could not be measured."""
+"""One target on one evalset: its keys, the plan of its trials, and what the store has of it."""
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
+from llmops_cli.core.digest import digest
+from llmops_cli.core.ports import TrialKey
 from llmops_cli.core.prompt import Model
 from llmops_cli.core.redact import Redactor
-from llmops_cli.core.result import Failure, FailureKind
+from llmops_cli.core.result import (
+    CaseResult,
+    Completion,
+    Failure,
+    FailureKind,
+    Score,
+    ToolCall,
+    Usage,
+)
 from llmops_cli.providers.replay import Recorded
+from llmops_cli.run.evalset_run import side_results
 from llmops_cli.run.prepare import as_called
-from llmops_cli.run.side import Side, TrialAt, TrialColumn, chunks
+from llmops_cli.run.scorers import Scorers
+from llmops_cli.run.side import Digests, Side, TrialAt, TrialColumn, chunks
 from llmops_cli.stores.results import ResultsStore
 from tests.unit.run.sides import CASES, NEW, OLD, TARGET, a_side, answered, bound, planned, put
 
@@ -106,3 +119,218 @@ def test_a_recorded_answer_is_available_with_any_store(recorded: Side) -> None:
 def test_chunks_are_whole_and_in_order() -> None:
     assert list(chunks(range(5), 2)) == [[0, 1], [2, 3], [4]]
     assert list(chunks([], 2)) == []
+
+
+def test_digests_come_back_as_they_went_in() -> None:
+    given = [digest("llmops/test/v1", at) for at in range(5)]
+    column = Digests()
+    for each in given:
+        column.append(each)
+    assert (list(column), len(column), column[3]) == (given, 5, given[3])
+    column[3] = given[0]
+    assert list(column) == [*given[:3], given[0], given[4]]
+    with pytest.raises(IndexError):
+        column[5]
+
+
+def test_trials_are_a_sequence_of_eight_bytes_each() -> None:
+    column = TrialColumn()
+    for at in range(1000):
+        column.append(TrialAt(at, at % 3))
+    assert len(column) == 1000
+    assert list(column) == [TrialAt(at, at % 3) for at in range(1000)]
+    assert sum(sys.getsizeof(getattr(column, name)) for name in TrialColumn.__slots__) < 10_000
+
+
+def test_with_an_empty_cache_everything_is_missing(store: ResultsStore, scorers: Scorers) -> None:
+    side = planned(a_side(store, repeats=2), scorers)
+    assert list(side.plan.missing) == [TrialAt(case, n) for case in range(3) for n in range(2)]
+    assert side.plan.planned == 6
+
+
+def test_a_cached_answer_without_a_score_is_scored_and_not_called(
+    store: ResultsStore, scorers: Scorers
+) -> None:
+    side = a_side(store)
+    put(store, side, answered())
+    planned(side, scorers)
+    assert list(side.plan.missing) == [TrialAt(1, 0), TrialAt(2, 0)]
+    assert list(side.plan.rescore) == [TrialAt(0, 0)]
+
+
+def test_an_answer_with_tool_calls_is_scored_like_any_other(
+    store: ResultsStore, scorers: Scorers
+) -> None:
+    side = a_side(store)
+    calls = (ToolCall(name="look", arguments={"at": ["this"]}),)
+    put(store, side, replace(answered(), tool_calls=calls))
+    assert list(planned(side, scorers).plan.rescore) == [TrialAt(0, 0)]
+
+
+def test_a_cached_answer_with_its_score_needs_nothing(
+    store: ResultsStore, scorers: Scorers
+) -> None:
+    side = a_side(store)
+    put(store, side, answered())
+    (key,) = scorers.keys(CASES[0], answered().digest)
+    store.put_score(key, Score(value=1.0))
+    planned(side, scorers)
+    assert TrialAt(0, 0) not in {*side.plan.missing, *side.plan.rescore}
+
+
+def test_an_answer_known_by_its_digest_is_rerun_where_a_score_is_missing(
+    store: ResultsStore, scorers: Scorers
+) -> None:
+    side = a_side(store)
+    put(store, side, answered(None))
+    assert TrialAt(0, 0) in planned(side, scorers).plan.missing
+    (key,) = scorers.keys(CASES[0], answered(None).digest)
+    store.put_score(key, Score(value=1.0))
+    planned(side, scorers)
+    assert TrialAt(0, 0) not in {*side.plan.missing, *side.plan.rescore}
+
+
+def test_what_is_asked_already_is_shared(store: ResultsStore, scorers: Scorers) -> None:
+    asked: set[TrialKey] = set()
+    planned(a_side(store), scorers, requested=asked)
+    twin = planned(a_side(store), scorers, requested=asked)
+    assert (len(twin.plan.missing), len(twin.plan.shared)) == (0, 3)
+
+
+def test_skipped_cases_want_nothing(store: ResultsStore, scorers: Scorers) -> None:
+    side = a_side(store)
+    planned(side, scorers, skip=frozenset({1}))
+    assert [len(each) for each in side.plan.trial_numbers] == [1, 0, 1]
+
+
+def test_a_trial_that_failed_in_this_run_is_not_planned_again(
+    store: ResultsStore, scorers: Scorers
+) -> None:
+    side = a_side(store)
+    side.state.failures[TrialAt(1, 0)] = Failure(kind=FailureKind.SERVER, message="500")
+    assert list(planned(side, scorers).plan.missing) == [TrialAt(0, 0), TrialAt(2, 0)]
+
+
+def test_further_trials_of_the_model_that_answered_last_count(
+    store: ResultsStore, scorers: Scorers
+) -> None:
+    side = a_side(store)
+    put(store, side, answered("a"), answered("b"), answered("c", at=OLD, model="tiny-0"))
+    assert planned(side, scorers).plan.trial_numbers == [(0, 1), (0,), (0,)]
+
+
+def test_a_side_that_does_not_pool_wants_its_repeats_only(
+    store: ResultsStore, scorers: Scorers
+) -> None:
+    side = a_side(store)
+    side.plan.pools = False
+    put(store, side, answered("a"), answered("b"))
+    assert planned(side, scorers).plan.trial_numbers == [(0,), (0,), (0,)]
+
+
+def test_further_trials_that_are_too_old_are_neither_counted_nor_run_again(
+    store: ResultsStore, scorers: Scorers
+) -> None:
+    side = a_side(store)
+    side.plan.not_before = "2026-11-01T00:00:00+00:00"
+    put(store, side, answered("a"), answered("b", at=OLD), answered("c", at=OLD))
+    planned(side, scorers)
+    assert side.plan.trial_numbers[0] == (0,)
+    assert list(side.plan.missing) == [TrialAt(1, 0), TrialAt(2, 0)]
+
+
+def test_what_is_wanted_of_the_evidence_alone_is_what_it_holds(
+    store: ResultsStore, scorers: Scorers
+) -> None:
+    side = a_side(store, repeats=3)
+    side.spec = replace(side.spec, evidence_only=True)
+    put(store, side, answered("a"), answered("b"))
+    planned(side, scorers)
+    assert (side.plan.trial_numbers, list(side.plan.missing)) == ([(0, 1), (), ()], [])
+
+
+FAILED = Failure(kind=FailureKind.SERVER, message="500")
+
+
+def scored(store: ResultsStore, scorers: Scorers, completion: Completion, value: float) -> None:
+    (key,) = scorers.keys(CASES[0], completion.digest)
+    store.put_score(key, Score(value=value))
+
+
+def test_a_measured_trial_carries_its_scores_and_what_it_took(
+    store: ResultsStore, scorers: Scorers
+) -> None:
+    completion = replace(answered("one"), usage=Usage(input=3, output=2), cost=0.5)
+    side = planned(a_side(store), scorers)
+    put(store, side, completion)
+    scored(store, scorers, completion, 1.0)
+    side.state.latencies[TrialAt(0, 0)] = 0.25
+    first = next(side_results(side, CASES, scorers))
+    (trial,) = first.trials
+    assert (trial.scores, trial.reasons) == ({"exact": 1.0}, {"exact": ""})
+    assert (trial.input_tokens, trial.output_tokens, trial.cost) == (3, 2, 0.5)
+    assert (trial.latency, trial.output) == (0.25, completion.digest)
+
+
+def test_a_trial_that_is_not_there_is_a_failure_with_its_cause(
+    store: ResultsStore, scorers: Scorers
+) -> None:
+    side = planned(a_side(store), scorers)
+    side.state.failures[TrialAt(1, 0)] = FAILED
+    found = [result.trials[0] for result in side_results(side, CASES, scorers)]
+    assert [trial.failure.kind if trial.failure else None for trial in found] == [
+        FailureKind.NOT_ATTEMPTED,
+        FailureKind.SERVER,
+        FailureKind.NOT_ATTEMPTED,
+    ]
+    assert found[0].scores == {"exact": None}
+
+
+def test_a_trial_that_failed_in_this_run_is_not_answered_by_an_earlier_one(
+    store: ResultsStore, scorers: Scorers
+) -> None:
+    side = planned(a_side(store), scorers)
+    put(store, side, answered("one"))
+    side.state.failures[TrialAt(0, 0)] = FAILED
+    first = next(side_results(side, CASES, scorers))
+    assert first.trials[0].failure == FAILED
+
+
+def test_an_answer_that_is_too_old_does_not_count(store: ResultsStore, scorers: Scorers) -> None:
+    side = a_side(store)
+    put(store, side, answered("one", at=OLD))
+    side.plan.not_before = NEW
+    first = next(side_results(planned(side, scorers), CASES, scorers))
+    assert first.trials[0].failure is not None
+
+
+def test_scores_that_live_for_one_run_are_read_from_the_side(
+    store: ResultsStore, scorers: Scorers
+) -> None:
+    side = planned(a_side(store), scorers)
+    put(store, side, answered("one"))
+    side.state.scores[TrialAt(0, 0)] = {"exact": Score(value=0.0)}
+    first = next(side_results(side, CASES, scorers))
+    assert first.trials[0].scores == {"exact": 0.0}
+
+
+def test_the_same_request_shares_the_candidates_trials(
+    store: ResultsStore, scorers: Scorers
+) -> None:
+    side, other = planned(a_side(store), scorers), a_side(store)
+    planned(other, scorers, skip=frozenset(range(3)))
+    for ours, theirs in zip(
+        side_results(side, CASES, scorers), side_results(other, CASES, scorers), strict=True
+    ):
+        case = CaseResult(case="c", candidate=ours, baseline=theirs)
+        assert case.same_request
+        assert case.against(theirs).baseline == ours
+
+
+def test_the_cases_at_some_positions_are_read_in_that_order_with_their_texts(
+    store: ResultsStore, scorers: Scorers
+) -> None:
+    side = planned(a_side(store), scorers)
+    store.put_completions([(side.key(TrialAt(at, 0)), answered(f"no. {at}")) for at in range(3)])
+    found = side_results(side, CASES, scorers, positions=[2, 0], texts=True)
+    assert [result.trials[0].text for result in found] == ["no. 2", "no. 0"]

@@ -60,21 +60,22 @@ def judged(
 
 
 @every_judge
-@pytest.mark.parametrize("expected", [None, "", [], {}])
-def test_without_an_expected_to_show_no_judge_is_asked(
-    judge: Judged, options: dict[str, Any], expected: Json
+@pytest.mark.parametrize(
+    ("shown", "expected"),
+    [
+        ("expected", None),
+        ("expected", ""),
+        ("expected", []),
+        ("expected", {}),
+        ("contexts", "Paris"),
+    ],
+)
+def test_without_what_it_is_to_be_shown_no_judge_is_asked(
+    judge: Judged, options: dict[str, Any], shown: str, expected: Json
 ) -> None:
     case = Case(id="one", inputs={"q": "?"}, expected=expected)
-    result, ask = judged(judge, {**options, "expected": True}, case, reply("Paris"))
-    assert why(result) == "case 'one' has no `expected` to show the judge"
-    assert ask.shown == []
-
-
-@every_judge
-def test_without_passages_to_show_no_judge_is_asked(judge: Judged, options: dict[str, Any]) -> None:
-    case = Case(id="one", inputs={"q": "?"})
-    result, ask = judged(judge, {**options, "contexts": True}, case, reply("Paris"))
-    assert why(result).startswith("case 'one' has no `contexts` to show the judge")
+    result, ask = judged(judge, {**options, shown: True}, case, reply("Paris"))
+    assert why(result).startswith(f"case 'one' has no `{shown}` to show the judge")
     assert ask.shown == []
 
 

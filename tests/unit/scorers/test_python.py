@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 import os
 import time
+from collections.abc import AsyncIterator, Callable, Coroutine
+from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
@@ -97,7 +99,23 @@ def root(tmp_path: Path) -> Path:
     return tmp_path
 
 
+ScoreOf = Callable[[str | Completion], Coroutine[Any, Any, Score | Unscored]]
+
+CALLING = reply("", tool_calls=(ToolCall(name="search", arguments={}),))
 CASE = Case(id="one", inputs={"q": "?"}, expected="yes", tags=("t",), critical=True)
+
+
+@asynccontextmanager
+async def opened(root: Path, function: str, **options: Any) -> AsyncIterator[ScoreOf]:
+    environ = {**os.environ, "OPENAI_API_KEY": "sk-canary", "HOME": "/home/x"}
+    async with open_python(PluginContext(root=root, environ=environ)) as scorer:
+        call = {"call": f"scorers/{function}", **options}
+
+        def score_of(text: str | Completion) -> Coroutine[Any, Any, Score | Unscored]:
+            completion = text if isinstance(text, Completion) else reply(text)
+            return score(scorer, call, case=CASE, completion=completion)
+
+        yield score_of
 
 
 def each_of(
@@ -106,56 +124,33 @@ def each_of(
     """The scores of several answers, one after the other, by one opened scorer."""
 
     async def run() -> list[Score | Unscored]:
-        environ = {**os.environ, "OPENAI_API_KEY": "sk-canary", "HOME": "/home/x"}
-        result = {"call": f"scorers/{function}", **options}
-        async with open_python(PluginContext(root=root, environ=environ)) as scorer:
-            return [
-                await score(
-                    scorer,
-                    result,
-                    case=CASE,
-                    completion=text if isinstance(text, Completion) else reply(text),
-                )
-                for text in answers
-            ]
+        async with opened(root, function, **options) as score_of:
+            return [await score_of(text) for text in answers]
 
     return asyncio.run(run())
 
 
-def test_a_function_says_true_or_false_and_imports_what_stands_beside_it(root: Path) -> None:
-    yes, no = each_of(root, "own.py:polite", "Hello!", "Hey")
-    assert (value(yes), value(no)) == (1, 0)
-
-
 @pytest.mark.parametrize(
-    ("function", "expected"), [("text_only", 1), ("later", 0.25), ("as_expected", 1), ("sees", 0)]
+    ("function", "answer", "options", "score", "why_so"),
+    [
+        ("polite", "Hello!", {}, 1, "the function returned True"),  # imports what is beside it
+        ("polite", "Hey", {}, 0, "the function returned False"),
+        ("text_only", "yes", {}, 1, "the function returned True"),
+        ("later", "yes", {}, 0.25, "the function returned 0.25"),  # async
+        ("as_expected", "yes", {}, 1, "the function returned True"),
+        ("sees", "x", {}, 0, "contexts,expected,inputs,messages,metadata"),  # a case's facts only
+        ("called", CALLING, {}, 1, "the function returned True"),  # a parameter named `answer`
+        ("at_most", "four", {}, 0, "the function returned False"),
+        ("at_most", "four", {"arguments": {"limit": 4}}, 1, "the function returned True"),
+        ("explained", "x", {}, 0.5, "half of it"),  # a mapping brings score and reason
+        ("complaint", "x", {}, 0, "no greeting"),  # a text is a complaint
+    ],
 )
-def test_a_function_takes_the_text_and_the_case_and_may_be_async(
-    function: str, expected: float, root: Path
+def test_a_function_takes_text_case_answer_and_arguments_and_says_a_score(
+    function: str, answer: str | Completion, options: Any, score: float, why_so: str, root: Path
 ) -> None:
-    assert value(each_of(root, f"own.py:{function}", "yes")[0]) == expected
-
-
-def test_a_function_sees_the_facts_of_a_case_only(root: Path) -> None:
-    (result,) = each_of(root, "own.py:sees", "x")
-    assert reason(result) == "contexts,expected,inputs,messages,metadata"
-
-
-def test_a_third_parameter_named_answer_gets_what_came_with_the_text(root: Path) -> None:
-    calling = reply("", tool_calls=(ToolCall(name="search", arguments={}),))
-    assert value(each_of(root, "own.py:called", calling)[0]) == 1
-
-
-def test_arguments_are_handed_on_by_name(root: Path) -> None:
-    assert value(each_of(root, "own.py:at_most", "four")[0]) == 0
-    assert value(each_of(root, "own.py:at_most", "four", arguments={"limit": 4})[0]) == 1
-
-
-def test_a_mapping_brings_score_and_reason_and_a_text_is_a_complaint(root: Path) -> None:
-    (half,) = each_of(root, "own.py:explained", "x")
-    (complaint,) = each_of(root, "own.py:complaint", "x")
-    assert (value(half), reason(half)) == (0.5, "half of it")
-    assert (value(complaint), reason(complaint)) == (0, "no greeting")
+    (result,) = each_of(root, f"own.py:{function}", answer, **options)
+    assert (value(result), reason(result)) == (score, why_so)
 
 
 @pytest.mark.parametrize(
@@ -224,32 +219,21 @@ def test_a_function_that_always_dies_is_left_alone(root: Path) -> None:
 
 def test_calls_made_at_once_wait_for_their_turn(root: Path) -> None:
     async def run() -> list[Score | Unscored]:
-        environ = {"PATH": os.environ["PATH"]}
-        async with open_python(PluginContext(root=root, environ=environ)) as scorer:
-            options = {"call": "scorers/own.py:polite"}
-            return await asyncio.gather(
-                *(
-                    score(scorer, options, case=CASE, completion=reply(text))
-                    for text in ["Hello", "Hey"] * 20
-                )
-            )
+        async with opened(root, "own.py:polite") as score_of:
+            return await asyncio.gather(*map(score_of, ["Hello", "Hey"] * 20))
 
     assert [value(text) for text in asyncio.run(run())] == [1, 0] * 20
 
 
 def test_a_canceled_call_leaves_no_process_and_no_stale_answer(root: Path) -> None:
     async def run() -> Score | Unscored:
-        environ = {"PATH": os.environ["PATH"]}
-        options = {"call": "scorers/own.py:trouble"}
-        async with open_python(PluginContext(root=root, environ=environ)) as scorer:
-            hanging = asyncio.ensure_future(
-                score(scorer, options, case=CASE, completion=reply("hang"))
-            )
+        async with opened(root, "own.py:trouble") as score_of:
+            hanging = asyncio.ensure_future(score_of("hang"))
             await asyncio.sleep(0.3)
             hanging.cancel()
             with pytest.raises(asyncio.CancelledError):
                 await hanging
-            return await score(scorer, options, case=CASE, completion=reply("ok"))
+            return await score_of("ok")
 
     assert value(asyncio.run(run())) == 1
 

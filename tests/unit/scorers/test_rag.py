@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import os
 import subprocess
 import sys
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -15,13 +16,12 @@ import pytest
 
 from llmops_cli.core.digest import Json
 from llmops_cli.core.ports import PluginContext
-from llmops_cli.core.prompt import Case
-from llmops_cli.core.result import Completion, Failure, FailureKind, Score, Unscored
+from llmops_cli.core.prompt import Case, Message
+from llmops_cli.core.result import Completion, Failure, FailureKind, Outcome, Score, Unscored
 from llmops_cli.plugins.catalog import open_scorer
 from llmops_cli.plugins.scorers import SCORERS
 from llmops_cli.scorers.scoring import score
 from tests.unit.scorers.answers import reason, value, why
-from tests.unit.scorers.scripted import Scripted, asked, letters
 
 pytestmark = pytest.mark.needs("ragas")
 
@@ -41,6 +41,53 @@ ANSWER = Completion(
 )
 JUDGED = [name for name, kind in SCORERS.items() if kind.library == "ragas" and kind.judged]
 OVERLAP = [name for name, kind in SCORERS.items() if kind.library == "ragas" and not kind.judged]
+
+
+Says = Callable[[str, str], "Json | Outcome"]
+"""What is answered to a prompt, by the title of the form that it asks for."""
+
+
+class Scripted:
+    """An `Ask` whose judge answers what `says` says and whose embeddings are letter counts."""
+
+    def __init__(self, says: Says) -> None:
+        self._says = says
+        self.prompts: list[str] = []
+        self.schemas: list[Mapping[str, Json]] = []
+        self.embedded: list[str] = []
+
+    async def judge(
+        self, inputs: Mapping[str, Json], *, json_schema: Mapping[str, Json]
+    ) -> Outcome:
+        raise AssertionError("these judges have no prompt of ours")
+
+    async def generate(
+        self, messages: Sequence[Message], *, json_schema: Mapping[str, Json]
+    ) -> Outcome:
+        (message,) = messages
+        assert message.role == "user"
+        assert isinstance(message.content, str)
+        self.prompts.append(message.content)
+        self.schemas.append(json_schema)
+        said = self._says(message.content, str(json_schema["title"]))
+        if isinstance(said, (Completion, Failure)):
+            return said
+        return Completion(text=json.dumps(said), latency=0.1, served_model="scripted-1")
+
+    async def embed(self, text: str) -> tuple[float, ...] | Failure:
+        self.embedded.append(text)
+        return letters(text)
+
+
+def letters(text: str) -> tuple[float, ...]:
+    """An embedding that tells texts apart and is the same everywhere."""
+    return tuple(float(text.lower().count(letter)) for letter in "abcdefghijklmnopqrstuvwxyz")
+
+
+def asked(prompt: str) -> dict[str, Any]:
+    """What ragas' prompt is about: the input after its last example."""
+    _, _, last = prompt.rpartition("\ninput: ")
+    return dict(json.loads(last.rpartition("\nOutput: ")[0]))
 
 
 def sentences(text: str) -> list[str]:
@@ -181,57 +228,34 @@ def test_the_page_says_how_many_calls_a_score_takes(repo_root: Path) -> None:
         assert vectors == (f"{embeddings} to 4" if embeddings else "0")
 
 
+REASONS = {
+    "faithfulness": "2 of 3 statements of the answer follow from the passages; not 'He had two "
+    "sisters.' (",
+    "answer_relevancy": "it would answer 'Who said: Einstein was born in Ulm. He h?', ",
+    "context_precision": "1 of 3 passages are useful; passage 2: 'as read'; passage 3: 'as read'",
+    "context_recall": "2 of 3 statements of the expected answer are in the passages; not 'He died ",
+    "factual_correctness": "1 of 3 claims of the answer are expected; not 'He had two sisters.' "
+    "('as read'); not ",
+}
+"""They name what failed, in the judge's words."""
+
+
 @pytest.mark.parametrize("name", JUDGED)
-def test_a_score_takes_as_many_calls_as_the_page_says(name: str) -> None:
+def test_a_score_has_a_reason_and_takes_as_many_calls_as_the_page_says(name: str) -> None:
     ask = Scripted(sensible)
-    scored(name, ask)
+    made = scored(name, ask)
     assert (len(ask.prompts), len(ask.embedded)) == CALLS[name]
+    assert reason(made).startswith(REASONS[name])
+    assert isinstance(made, Score)
+    assert made.detail == {"judge": "scripted-1"}
+    for schema in ask.schemas:  # every property is named, and no other is admitted
+        definitions: Any = schema.get("$defs", {})
+        for part in (schema, *definitions.values()):
+            assert part["additionalProperties"] is False
+            assert part["required"] == list(part["properties"])
     if name == "factual_correctness":
         scored(name, ask, mode="precision")
         assert len(ask.prompts) == CALLS[name][0] + 2
-
-
-@pytest.mark.parametrize(
-    ("name", "answered"),
-    [
-        (
-            "faithfulness",
-            "2 of 3 statements of the answer follow from the passages; not 'He had two sisters.' (",
-        ),
-        ("answer_relevancy", "it would answer 'Who said: Einstein was born in Ulm. He h?', "),
-        (
-            "context_precision",
-            "1 of 3 passages are useful; passage 2: 'as read'; passage 3: 'as read'",
-        ),
-        (
-            "context_recall",
-            "2 of 3 statements of the expected answer are in the passages; not 'He died in Pri",
-        ),
-        (
-            "factual_correctness",
-            "1 of 3 claims of the answer are expected; not 'He had two sisters.' ('as read'); not ",
-        ),
-    ],
-)
-def test_the_reason_names_what_failed_in_the_judges_words(name: str, answered: str) -> None:
-    made = scored(name, Scripted(sensible))
-    assert reason(made).startswith(answered)
-    assert isinstance(made, Score)
-    assert made.detail == {"judge": "scripted-1"}
-
-
-def test_a_schema_that_is_asked_for_names_every_property_and_admits_no_other() -> None:
-    ask = Scripted(sensible)
-    for name in JUDGED:
-        scored(name, ask)
-    for schema in ask.schemas:
-        assert_closed(schema)
-
-
-def assert_closed(schema: Any) -> None:
-    for part in [schema, *schema.get("$defs", {}).values()]:
-        assert part["additionalProperties"] is False
-        assert part["required"] == list(part["properties"])
 
 
 def test_what_the_application_retrieved_counts_before_the_cases_passages() -> None:
@@ -252,11 +276,7 @@ def test_retrieving_nothing_is_a_zero_without_a_call_and_saying_nothing_is_no_sc
     nobody = replace(CASE, contexts=())
     made = scored(name, ask, case=nobody, completion=replace(ANSWER, contexts=None))
     assert why(made).startswith("there are no passages to compare with")
-
-
-def test_an_answer_made_of_nothing_is_not_faithful() -> None:
-    made = scored("faithfulness", Scripted(sensible), completion=replace(ANSWER, contexts=()))
-    assert value(made) == 0
+    assert value(scored("faithfulness", ask, completion=replace(ANSWER, contexts=()))) == 0
 
 
 @pytest.mark.parametrize("name", ["faithfulness", "answer_relevancy", "factual_correctness"])
@@ -308,46 +328,34 @@ def test_an_evasive_answer_has_0_and_says_so() -> None:
 
 STATEMENTS = '{"statements": ["He had two sisters.", "He got the Nobel Prize."]}'
 ONE = '{"statement": "s", "reason": "r", "verdict": 1}'
-BAD: Mapping[str, tuple[str, str]] = {
-    "prose": ("Sure, here you are.", "the judge's answer is not JSON"),
-    "prose around": (f"Sure: {STATEMENTS}", "the judge's answer is not JSON"),
-    "another form": ('{"claims": []}', "not what ragas asked for: statements: Field required"),
-    "numbers": ('{"statements": [1]}', "statements.0: Input should be a valid string"),
-    "NaN": ('{"statements": NaN}', "the judge's answer is not JSON"),
-    "said twice": ('{"statements": [], "statements": ["He won."]}', "a key stands twice"),
-}
+TWO, TRUE = ONE.replace("1}", "2}"), ONE.replace("1}", "true}")
 
 
-@pytest.mark.parametrize(("text", "answered"), BAD.values(), ids=BAD)
+@pytest.mark.parametrize(
+    ("statements", "verdicts", "answered"),
+    [
+        ("Sure, here you are.", "", "the judge's answer is not JSON"),
+        (f"Sure: {STATEMENTS}", "", "the judge's answer is not JSON"),
+        ('{"claims": []}', "", "not what ragas asked for: statements: Field required"),
+        ('{"statements": [1]}', "", "statements.0: Input should be a valid string"),
+        ('{"statements": NaN}', "", "the judge's answer is not JSON"),
+        ('{"statements": [], "statements": ["He won."]}', "", "a key stands twice"),
+        (STATEMENTS, f'{{"statements": [{ONE}]}}', "1 verdicts on 2 statements"),
+        (STATEMENTS, '{"statements": []}', "0 verdicts on 2 statements"),
+        (STATEMENTS, f'{{"statements": [{ONE}, {TWO}]}}', "verdict is 2, neither 0 nor 1"),
+        (STATEMENTS, f'{{"statements": [{ONE}, {TRUE}]}}', "valid integer"),
+    ],
+)
 def test_an_unreadable_judge_is_asked_twice_more_and_then_there_is_no_score(
-    text: str, answered: str
+    statements: str, verdicts: str, answered: str
 ) -> None:
-    ask = Scripted(lambda *_: Completion(text=text, latency=0.1))
-    made = scored("faithfulness", ask)
-    assert answered in why(made)
-    assert len(ask.prompts) == 3
-
-
-VERDICTS: Mapping[str, tuple[str, str]] = {
-    "one missing": (f'{{"statements": [{ONE}]}}', "1 verdicts on 2 statements"),
-    "none": ('{"statements": []}', "0 verdicts on 2 statements"),
-    "neither 0 nor 1": (
-        f'{{"statements": [{ONE}, {ONE.replace("1}", "2}")}]}}',
-        "the judge's verdict is 2, neither 0 nor 1",
-    ),
-    "true": (f'{{"statements": [{ONE}, {ONE.replace("1}", "true}")}]}}', "valid integer"),
-}
-
-
-@pytest.mark.parametrize(("text", "answered"), VERDICTS.values(), ids=VERDICTS)
-def test_verdicts_that_would_bend_the_figure_are_not_counted(text: str, answered: str) -> None:
     def careless(_prompt: str, form: str) -> Completion:
-        right = form == "StatementGeneratorOutput"
-        return Completion(text=STATEMENTS if right else text, latency=0.1)
+        text = statements if form == "StatementGeneratorOutput" else verdicts
+        return Completion(text=text, latency=0.1)
 
     ask = Scripted(careless)
     assert answered in why(scored("faithfulness", ask))
-    assert len(ask.prompts) == 1 + 3
+    assert len(ask.prompts) == 3 + bool(verdicts)
 
 
 def test_one_fence_is_read_and_a_second_try_counts() -> None:
@@ -377,22 +385,18 @@ def test_a_judge_that_gives_no_answer_gives_no_score(
     assert len(ask.prompts) == 1
 
 
-def test_an_embedding_that_failed_gives_no_score() -> None:
-    class Mute(Scripted):
+def test_an_embedding_that_failed_gives_no_score_and_a_cosine_below_0_is_0() -> None:
+    class Embedding(Scripted):
         async def embed(self, text: str) -> tuple[float, ...] | Failure:
-            return Failure(kind=FailureKind.SERVER, message="down")
+            return vectors[text == CASE.question]
 
-    assert why(scored("answer_relevancy", Mute(sensible))) == (
+    vectors: list[tuple[float, ...] | Failure]
+    vectors = [Failure(kind=FailureKind.SERVER, message="down")] * 2
+    assert why(scored("answer_relevancy", Embedding(sensible))) == (
         "the embedding model gave no answer: down"
     )
-
-
-def test_a_cosine_below_0_is_0() -> None:
-    class Opposite(Scripted):
-        async def embed(self, text: str) -> tuple[float, ...] | Failure:
-            return (-1.0, 0.1) if text == CASE.question else (1.0, 0.0)
-
-    assert value(scored("answer_relevancy", Opposite(sensible))) == 0
+    vectors = [(1.0, 0.0), (-1.0, 0.1)]
+    assert value(scored("answer_relevancy", Embedding(sensible))) == 0
 
 
 @pytest.mark.parametrize(

@@ -47,23 +47,25 @@ def test_the_best_order_of_everything_relevant_is_one_by_every_figure() -> None:
         assert figure(name, ("a", "b", "c"), grades, k=3) == 1, name
 
 
-def test_fewer_than_k_count_as_k_for_precision_only() -> None:
-    assert figure("precision_at_k", ("a",), ["a"], k=5) == pytest.approx(1 / 5)
-    assert figure("recall_at_k", ("a",), ["a"], k=5) == 1
-    assert figure("ndcg", ("a",), ["a"], k=5) == 1
-
-
-def test_an_id_that_comes_twice_takes_up_its_place_and_counts_once() -> None:
-    assert figure("precision_at_k", ("a", "a", "a"), ["a"], k=3) == pytest.approx(1 / 3)
-    assert figure("hit_at_k", ("b", "b", "a"), ["a"], k=2) == 0
-    assert figure("mrr", ("b", "b", "a"), ["a"]) == pytest.approx(1 / 3)
-    assert figure("recall_at_k", ("a", "a", "b"), ["a", "b"], k=2) == pytest.approx(1 / 2)
-
-
-def test_a_grade_of_zero_is_not_relevant_and_ids_may_be_numbers() -> None:
-    assert figure("hit_at_k", ("7",), {"7": 0, "8": 1}, k=1) == 0
-    assert figure("hit_at_k", ("7",), 7, k=1) == 1
-    assert figure("recall_at_k", ("7",), [7, "8"], k=1) == pytest.approx(1 / 2)
+@pytest.mark.parametrize(
+    ("name", "ids", "relevant", "k", "expected"),
+    [
+        ("precision_at_k", "a", ["a"], 5, 1 / 5),  # fewer than k count as k for precision only
+        ("recall_at_k", "a", ["a"], 5, 1),
+        ("ndcg", "a", ["a"], 5, 1),
+        ("precision_at_k", "aaa", ["a"], 3, 1 / 3),  # an id that comes twice counts once
+        ("hit_at_k", "bba", ["a"], 2, 0),
+        ("mrr", "bba", ["a"], None, 1 / 3),
+        ("recall_at_k", "aab", ["a", "b"], 2, 1 / 2),
+        ("hit_at_k", "7", {"7": 0, "8": 1}, 1, 0),  # a grade of 0 is not relevant
+        ("hit_at_k", "7", 7, 1, 1),  # ids may be numbers
+        ("recall_at_k", "7", [7, "8"], 1, 1 / 2),
+    ],
+)
+def test_repeated_missing_and_graded_ids_count_as_trec_eval_counts_them(
+    name: str, ids: str, relevant: retrieval.Relevant, k: int | None, expected: float
+) -> None:
+    assert figure(name, tuple(ids), relevant, k=k) == pytest.approx(expected)
 
 
 @pytest.mark.parametrize("name", ["hit_at_k", "precision_at_k", "recall_at_k", "mrr", "ndcg"])

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import asyncio
+import math
 from collections.abc import Callable
 from typing import Any, cast
 
@@ -28,35 +29,31 @@ def test_a_scorer_may_be_a_function_or_a_coroutine() -> None:
     assert value(called(later, reply("x"))) == 0.5
 
 
-def test_a_scorer_that_raises_leaves_the_answer_unscored() -> None:
-    def careless(_case: Case, _completion: Completion) -> Score:
-        return Score(value=1 / 0)
-
-    assert why(called(careless, reply("x"))) == (
-        "the scorer raised ZeroDivisionError: 'division by zero'"
-    )
-
-
-@pytest.mark.parametrize("number", [float("nan"), float("inf")])
-def test_nan_and_infinity_are_no_scores(number: float) -> None:
-    result = called(lambda *_: Score(value=number), reply("x"))
-    assert why(result) == f"the scorer raised NotAScore: '{number} is not a score'"
-
-
-@pytest.mark.parametrize("returned", [None, True, 0.5, "yes"])
-def test_anything_but_a_score_is_unscored(returned: object) -> None:
-    kind = type(returned).__name__
-    assert why(called(lambda *_: returned, reply("x"))) == (
-        f"the scorer returned a {kind}, not a Score"
-    )
+@pytest.mark.parametrize(
+    ("scorer", "problem"),
+    [
+        (lambda *_: Score(value=1 / 0), "raised ZeroDivisionError: 'division by zero'"),
+        (lambda *_: Score(value=math.nan), "raised NotAScore: 'nan is not a score'"),
+        (lambda *_: Score(value=math.inf), "raised NotAScore: 'inf is not a score'"),
+        (lambda *_: None, "returned a NoneType, not a Score"),
+        (lambda *_: True, "returned a bool, not a Score"),
+        (lambda *_: 0.5, "returned a float, not a Score"),
+        (lambda *_: "yes", "returned a str, not a Score"),
+    ],
+)
+def test_a_scorer_that_raises_or_gives_no_score_leaves_the_answer_unscored(
+    scorer: Callable[..., Any], problem: str
+) -> None:
+    assert why(called(scorer, reply("x"))) == f"the scorer {problem}"
 
 
-def test_what_a_user_must_fix_is_not_swallowed() -> None:
-    def incomplete(_case: Case, _completion: Completion) -> Score:
-        raise MissingExtra("the scorer 'x'", extra="x")
+@pytest.mark.parametrize("error", [MissingExtra("the scorer 'x'", extra="x"), KeyboardInterrupt()])
+def test_what_a_user_must_fix_and_an_interrupt_are_not_swallowed(error: BaseException) -> None:
+    def scorer(_case: Case, _completion: Completion) -> Score:
+        raise error
 
-    with pytest.raises(MissingExtra):
-        called(incomplete, reply("x"))
+    with pytest.raises(type(error)):
+        called(scorer, reply("x"))
 
 
 def test_a_text_known_by_its_digest_only_is_never_scored() -> None:
@@ -77,11 +74,3 @@ def test_a_judged_scorer_is_handed_a_way_to_ask() -> None:
         return Score(value=float(result.text or 0))
 
     assert value(called(judged, reply("x"), ask=cast("Ask", Four()))) == 4
-
-
-def test_an_interrupt_is_not_swallowed() -> None:
-    def interrupted(_case: Case, _completion: Completion) -> Score:
-        raise KeyboardInterrupt
-
-    with pytest.raises(KeyboardInterrupt):
-        called(interrupted, reply("x"))

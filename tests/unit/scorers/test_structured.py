@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -26,31 +27,30 @@ def test_what_is_not_json_is_wrong(text: str) -> None:
     assert value(json_scorer(expecting(), reply(text))) == 0
 
 
-def test_a_fence_may_be_forbidden() -> None:
-    assert value(json_scorer(expecting(), reply(FENCED), fence=False)) == 0
+@pytest.mark.parametrize(
+    ("text", "options", "right"),
+    [
+        (FENCED, {"fence": False}, 0),
+        ('{"b": [true], "a": 1.0}', {"equals": {"a": 1, "b": [True]}}, 1),
+        ('{"b": [true], "a": 1.0}', {"equals": {"a": 1, "b": [1]}}, 0),
+        ('{"a":1}', {"expected": True}, 1),
+        ('{"a":2}', {"expected": True}, 0),
+        ('"\\ud800"', {"equals": "x"}, 0),  # a lone surrogate equals nothing
+        ("null", {"equals": None}, 1),
+        ("{}", {"equals": None}, 0),
+        ("false", {"equals": None}, 0),
+    ],
+)
+def test_json_may_have_to_equal_a_value_or_the_expected(
+    text: str, options: Any, right: int
+) -> None:
+    assert value(json_scorer(expecting({"a": 1}), reply(text), **options)) == right
 
 
-def test_json_may_have_to_equal_a_value() -> None:
-    result = reply('{"b": [true], "a": 1.0}')
-    assert value(json_scorer(expecting(), result, equals={"a": 1, "b": [True]})) == 1
-    assert value(json_scorer(expecting(), result, equals={"a": 1, "b": [1]})) == 0
-
-
-def test_json_may_have_to_equal_the_expected() -> None:
-    assert value(json_scorer(expecting({"a": 1}), reply('{"a":1}'), expected=True)) == 1
+def test_without_an_expected_json_there_is_no_score() -> None:
     assert why(json_scorer(expecting(), reply("{}"), expected=True)) == (
         "case 'one' has no `expected`"
     )
-
-
-def test_a_lone_surrogate_in_json_equals_nothing() -> None:
-    assert value(json_scorer(expecting(), reply('"\\ud800"'), equals="x")) == 0
-
-
-def test_json_may_have_to_be_null() -> None:
-    assert value(json_scorer(expecting(), reply("null"), equals=None)) == 1
-    assert value(json_scorer(expecting(), reply("{}"), equals=None)) == 0
-    assert value(json_scorer(expecting(), reply("false"), equals=None)) == 0
 
 
 def test_integers_of_64_bits_and_more_keep_their_digits() -> None:
@@ -169,11 +169,8 @@ def test_a_call_that_fits_two_expectations_is_left_to_the_one_that_needs_it() ->
     assert value(tool_call(expecting(expected), made)) == 1
 
 
-def test_calls_are_found_in_any_order() -> None:
+def test_calls_are_found_in_any_order_and_arguments_that_are_no_json_match_none() -> None:
     assert value(tool_call(expecting(["search", "mail"]), calls("mail", SEARCH))) == 1
-
-
-def test_arguments_that_are_no_json_match_no_argument() -> None:
     made = calls(ToolCall(name="search", arguments="{q:"))
     assert value(tool_call(expecting(), made, tool="search", arguments={"q": "x"})) == 0
 

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from llmops_cli.core.digest import digest, from_plain
+from llmops_cli.core.digest import digest
 from llmops_cli.core.errors import IntegrityBroken
 from llmops_cli.core.records import (
     Calibration,
@@ -72,11 +71,6 @@ def test_a_newer_one_takes_the_place_of_the_older(known: Calibrations) -> None:
 
     assert known.of(newer.instrument) == newer
     assert len(known.files()) == 1
-
-
-def test_it_is_plain_json_and_back(known: Calibrations) -> None:
-    made = a_calibration()
-    assert from_plain(Calibration, json.loads(json.dumps(made.plain()))) == made
 
 
 def test_a_ruling_that_does_not_follow_from_the_counts_is_broken_even_with_its_digest_right(

@@ -1,9 +1,11 @@
-"""What evidence holds is used again: nobody pays twice for what a colleague measured."""
+"""Evidence is used again, nobody pays twice for it; rows that no llmops wrote are refused."""
 
 from __future__ import annotations
 
+import json
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -135,6 +137,70 @@ def test_a_row_says_all_that_the_gate_reads() -> None:
 def test_a_row_of_another_shape_is_no_row(line: bytes) -> None:
     with pytest.raises(InvalidRecord):
         case_of(from_bytes(line))
+
+
+NAME = "sha256:" + "a" * 64
+
+
+def a_row() -> dict[str, Any]:
+    trial = Trial(
+        output=NAME, scores={"exact": 1.0}, cost=0.1, input_tokens=5, finish_reason="stop"
+    )
+    side = SideResult(request=NAME, facts=NAME, planned=1, trials=(trial,))
+    row = CaseResult(evalset="support", case="c1", candidate=side, baseline=None)
+    record: dict[str, Any] = json.loads(to_bytes(case_record(row, details=True)))
+    return record
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf"), "1", True, [1], {}, 10**400])
+@pytest.mark.parametrize("place", ["scores", "cost"])
+def test_what_is_no_number_is_no_score_and_no_cost(place: str, value: object) -> None:
+    record = a_row()
+    record["sides"]["candidate"][place] = {"exact": [value]} if place == "scores" else [value]
+    with pytest.raises(InvalidRecord):
+        case_of(from_bytes(json.dumps(record).encode()))
+
+
+@pytest.mark.parametrize(
+    ("place", "value"),
+    [
+        ("planned", "1"),
+        ("planned", 10**30),
+        ("planned", True),
+        ("n", -1),
+        ("output", [5]),
+        ("output", ["no digest"]),
+        ("output", 5),
+        ("failure", [5]),
+        ("finish_reason", "s"),
+        ("served_model", {"0": "m"}),
+        ("reasons", ["x"]),
+        ("request", None),
+        ("request", "sha256:zz"),
+    ],
+)
+def test_a_trial_of_another_shape_is_refused(place: str, value: object) -> None:
+    record = a_row()
+    record["sides"]["candidate"][place] = value
+    with pytest.raises(InvalidRecord):
+        case_of(from_bytes(json.dumps(record).encode()))
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("critical", "yes"),
+        ("case", 5),
+        ("group", ["g"]),
+        ("tags", "ab"),
+        ("facts", None),
+        ("inputs", ["a"]),
+        ("position", "1"),
+    ],
+)
+def test_a_case_of_another_shape_is_refused(name: str, value: object) -> None:
+    with pytest.raises(InvalidRecord):
+        case_of(from_bytes(json.dumps({**a_row(), name: value}).encode()))
 
 
 def test_reading_deleted_rows_is_an_error(tmp_path: Path) -> None:

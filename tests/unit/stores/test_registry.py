@@ -13,7 +13,7 @@ from llmops_cli.core.errors import IntegrityBroken, Refused, UnknownName
 from llmops_cli.core.records import VersionRef
 from llmops_cli.stores.evidence import read_rows, read_texts
 from llmops_cli.stores.registry import Registry, target_of
-from tests.unit.releases import event, measured, released, rows, target
+from tests.unit.releases import event, measured, promote_all, released, rows, target
 
 TEXTS = ("Answer.", "Answer well.", "Answer better.")
 
@@ -97,12 +97,9 @@ def test_a_second_writer_of_a_number_is_refused_and_changes_nothing(tmp_path: Pa
 def test_events_make_a_chain_whose_last_one_says_what_runs(tmp_path: Path) -> None:
     one, two = (released(tmp_path, text) for text in TEXTS[:2])
     registry = Registry(tmp_path)
-    first = event(one)
-    second = event(two, after=first)
-    for each in (first, second):
-        registry.append(each)
-    assert registry.history("production", "support") == (first, second)
-    assert registry.pointer("production", "support") == second
+    events = promote_all(registry, one, two)
+    assert registry.history("production", "support") == tuple(events)
+    assert registry.pointer("production", "support") == events[1]
     assert registry.pointer("staging", "support") is None
 
 
@@ -128,10 +125,7 @@ def test_an_event_that_does_not_follow_is_never_written(tmp_path: Path) -> None:
 @pytest.mark.parametrize("harm", ["edited", "removed", "swapped"])
 def test_a_middle_event_that_was_touched_breaks_the_chain(tmp_path: Path, harm: str) -> None:
     registry = Registry(tmp_path)
-    last = None
-    for text in TEXTS:
-        last = event(released(tmp_path, text), after=last)
-        registry.append(last)
+    promote_all(registry, *(released(tmp_path, text) for text in TEXTS))
     folder = tmp_path / ".llmops/log/production/support"
     middle, third = folder / "000002.json", folder / "000003.json"
     if harm == "edited":
@@ -150,12 +144,10 @@ def test_a_middle_event_that_was_touched_breaks_the_chain(tmp_path: Path, harm: 
 def test_a_rollback_moves_the_pointer_and_quarantines(tmp_path: Path) -> None:
     one, two = (released(tmp_path, text) for text in TEXTS[:2])
     registry = Registry(tmp_path)
-    first = event(one)
-    second = event(two, after=first)
+    _, second = promote_all(registry, one, two)
     back = event(one, after=second, changes={"action": "rollback"})
     lifted = event(two, after=back, changes={"action": "override"})
-    for each in (first, second, back):
-        registry.append(each)
+    registry.append(back)
     assert registry.resolve("support", "production") == 1
     assert registry.quarantined("support") == {2}
     registry.append(lifted)
@@ -165,23 +157,19 @@ def test_a_rollback_moves_the_pointer_and_quarantines(tmp_path: Path) -> None:
 def test_a_quarantine_moves_nothing(tmp_path: Path) -> None:
     one, two = (released(tmp_path, text) for text in TEXTS[:2])
     registry = Registry(tmp_path)
-    first = event(one)
+    (first,) = promote_all(registry, one)
     bad = VersionRef(number=two.number, digest=two.digest)
     changes = {"action": "quarantine", "from_version": bad, "to_version": None}
-    registry.append(first)
     registry.append(event(two, after=first, changes=changes))
     assert registry.pointer("production", "support") == first
     assert registry.quarantined("support") == {2}
 
 
 def test_addresses(tmp_path: Path) -> None:
-    versions = [released(tmp_path, text) for text in TEXTS]
+    one, two, three = (released(tmp_path, text) for text in TEXTS)
     registry = Registry(tmp_path)
-    last = None
-    for version in (versions[0], versions[1], versions[0], versions[1]):
-        last = event(version, after=last)
-        registry.append(last)
-    prefix = versions[2].target[:20]
+    promote_all(registry, one, two, one, two)
+    prefix = three.target[:20]
     selectors = ["v2", "latest", "production", "production~0", "production~1", prefix]
     assert [registry.resolve("support", each) for each in selectors] == [2, 3, 2, 2, 1, 3]
 

@@ -40,7 +40,7 @@ def put(folder: Path, *questions: object) -> None:
 
 def test_what_was_put_is_there_in_the_next_process_without_its_latency(tmp_path: Path) -> None:
     full = Completion(
-        text="it is 21 °C",
+        text="it is 21 °C \ud800 \0 \x1b[31m 𝔘",
         tool_calls=(ToolCall(name="weather", arguments={"city": "Bonn"}),),
         finish_reason="tool_calls",
         contexts=("a passage",),
@@ -66,18 +66,6 @@ def test_scores_can_be_read_before_they_are_written(tmp_path: Path) -> None:
     with open_results(tmp_path) as store:
         store.put_score(score_key("q"), Score(value=1))
         assert store.scores([score_key("q")]) == {score_key("q"): Score(value=1.0)}
-
-
-@pytest.mark.parametrize(
-    "text", ["\ud800 alone", "nul \0 inside", "\x1b[31m", "𝔘 ß", "x" * 1_000_000]
-)
-def test_hostile_texts_come_back_as_they_were(tmp_path: Path, text: str) -> None:
-    with open_results(tmp_path) as store:
-        store.put_completions([(trial_key("q"), answer(text))])
-        store.put_score(score_key("q"), Score(value=1, reason=text))
-    with open_results(tmp_path) as store:
-        assert store.completions([trial_key("q")])[trial_key("q")].text == text
-        assert store.scores([score_key("q")])[score_key("q")].reason == text
 
 
 def test_a_private_store_leaves_nothing_behind(tmp_path: Path, monkeypatch: Any) -> None:
@@ -211,9 +199,7 @@ def _is_quietly_missing(path: Path) -> bool:
     return bool(verdict != "ok")
 
 
-@pytest.mark.parametrize(
-    "content", [b"not a database, but long enough to be looked at" * 9, b"\0" * 4096]
-)
+@pytest.mark.parametrize("content", [b"not a database, but long" * 20, b"\0" * 4096])
 def test_a_file_that_is_no_store_is_moved_aside_and_reported(
     tmp_path: Path, content: bytes
 ) -> None:
@@ -225,7 +211,11 @@ def test_a_file_that_is_no_store_is_moved_aside_and_reported(
 
 
 @pytest.mark.parametrize(
-    "harm", ["DROP TABLE scores", "ALTER TABLE completions RENAME COLUMN value TO valve"]
+    "harm",
+    [
+        "DROP TABLE scores",
+        "ALTER TABLE completions RENAME COLUMN value TO valve",
+    ],
 )
 def test_a_store_that_lacks_a_table_or_a_column_is_moved_aside_and_reported(
     tmp_path: Path, harm: str
@@ -237,6 +227,13 @@ def test_a_store_that_lacks_a_table_or_a_column_is_moved_aside_and_reported(
         store.put_completions([(trial_key("q"), answer())])
         assert "moved to results.sqlite3.damaged-1" in store.notes[0]
         assert store.completions([trial_key("q")])
+
+
+def test_a_database_of_something_else_is_moved_aside_and_kept(tmp_path: Path) -> None:
+    edit(tmp_path, "CREATE TABLE recipes (name)")
+    with open_results(tmp_path) as store:
+        assert "damaged" in store.notes[0]
+    assert (tmp_path / f"{FILE_NAME}.damaged-1").exists()
 
 
 def test_a_store_that_is_removed_while_it_is_used_is_reported(tmp_path: Path) -> None:
@@ -255,13 +252,6 @@ def test_an_empty_file_is_a_new_store(tmp_path: Path) -> None:
     with open_results(tmp_path) as store:
         store.put_completions([(trial_key("q"), answer())])
         assert len(store.notes) == 0
-
-
-def test_a_database_of_something_else_is_moved_aside_and_kept(tmp_path: Path) -> None:
-    edit(tmp_path, "CREATE TABLE recipes (name)")
-    with open_results(tmp_path) as store:
-        assert "damaged" in store.notes[0]
-    assert (tmp_path / f"{FILE_NAME}.damaged-1").exists()
 
 
 def test_a_store_of_a_newer_llmops_is_refused_and_left_alone(tmp_path: Path) -> None:
@@ -292,27 +282,29 @@ FORMAT_1 = (
 """The store of November 2026, before briefs were kept beside completions."""
 
 
-def of_format_1(folder: Path) -> None:
-    """A store as it was then, with one answer to "q" and its score, byte for byte."""
-    trial, score = trial_key("q"), score_key("q")
-    request = bytes.fromhex(trial.request.removeprefix("sha256:"))
-    digests = (score.scorer, score.facts, score.output)
-    marked = tuple(bytes.fromhex(each.removeprefix("sha256:")) for each in digests)
-    said = b'{"at":"2026-11-20T12:00:00.000+00:00","cost":0.5,"text":"old","usage":[3,2,0]}'
-    given = b'{"value":1.0}'
-    edit(folder, *FORMAT_1)
-    with closing(sqlite3.connect(folder / FILE_NAME, isolation_level=None)) as database:
-        check = hashlib.blake2b(b"\0".join([request, b"gate", b"0", said]), digest_size=16)
-        row = (request, "gate", 0, 0, 1, said, check.digest())
-        database.execute("INSERT INTO completions VALUES (?, ?, ?, ?, ?, ?, ?)", row)
-        check = hashlib.blake2b(b"\0".join([*marked, given]), digest_size=16)
-        database.execute(
-            "INSERT INTO scores VALUES (?, ?, ?, ?, ?)", (*marked, given, check.digest())
-        )
+def _row(*columns: object, value: bytes) -> tuple[object, ...]:
+    """Return a row of format 1: `value` with its checksum."""
+    key = b"\0".join(part if isinstance(part, bytes) else str(part).encode() for part in columns)
+    check = hashlib.blake2b(key + b"\0" + value, digest_size=16).digest()
+    return value, check
 
 
 def test_a_store_of_an_older_llmops_is_migrated(tmp_path: Path) -> None:
-    of_format_1(tmp_path)
+    trial, score = trial_key("q"), score_key("q")
+    request, *names = (
+        bytes.fromhex(name.removeprefix("sha256:"))
+        for name in (trial.request, score.scorer, score.facts, score.output)
+    )
+    said = b'{"at":"2026-11-20T12:00:00.000+00:00","cost":0.5,"text":"old","usage":[3,2,0]}'
+    completion = _row(request, "gate", 0, value=said)
+    edit(tmp_path, *FORMAT_1)
+    edit(
+        tmp_path,
+        "INSERT INTO completions VALUES (?, 'gate', 0, 0, 1, ?, ?)",
+        values=(request, *completion),
+    )
+    values = (*names, *_row(*names, value=b'{"value":1.0}'))
+    edit(tmp_path, "INSERT INTO scores VALUES (?, ?, ?, ?, ?)", values=values)
     old = Completion(
         text="old", at="2026-11-20T12:00:00.000+00:00", cost=0.5, usage=Usage(input=3, output=2)
     )

@@ -234,9 +234,3 @@ def test_a_run_of_another_llmops_is_refused(tmp_path: Path) -> None:
 def test_a_file_that_is_not_there_is_said(tmp_path: Path) -> None:
     with pytest.raises(Refused, match="there is no run file"):
         open_run(tmp_path / "run.jsonl")
-
-
-def test_the_packed_file_is_plain_gzip(tmp_path: Path) -> None:
-    path = tmp_path / "run.jsonl.gz"
-    write_run(path, manifest(), ENTRIES, redact=plain)
-    assert len(gzip.decompress(path.read_bytes()).splitlines()) == len(ENTRIES) + 2

@@ -13,10 +13,11 @@ from anthropic import AsyncAnthropic
 from llmops_cli.core.errors import Refused
 from llmops_cli.core.ports import PluginContext
 from llmops_cli.core.prompt import Message, Model, Request
-from llmops_cli.core.result import Completion, Failure, FailureKind, ToolCall, Usage
+from llmops_cli.core.result import Completion, FailureKind, ToolCall, Usage
 from llmops_cli.engine.call import Engine
 from llmops_cli.providers.anthropic.messages import MAX_TOKENS, body
 from llmops_cli.providers.anthropic.model import completion, open_anthropic
+from tests.outcomes import failed
 from tests.servers import faulty
 from tests.servers.faulty import Behaviour, Exchange
 
@@ -177,8 +178,7 @@ def test_tool_calls_are_read() -> None:
     ids=json.dumps,
 )
 def test_json_that_is_no_whole_answer_is_a_failure(answer: dict[str, Any]) -> None:
-    outcome = completion(answer)
-    assert isinstance(outcome, Failure)
+    outcome = failed(completion(answer))
     assert (outcome.kind, outcome.retryable) == (FailureKind.BAD_ANSWER, True)
 
 
@@ -229,28 +229,3 @@ def test_no_key_is_refused_on_opening() -> None:
 
     with pytest.raises(Refused, match="no key, ANTHROPIC_API_KEY is not set"):
         anyio.run(main)
-
-
-@pytest.mark.parametrize(
-    ("status", "kind"),
-    [
-        (400, FailureKind.BAD_REQUEST),
-        (401, FailureKind.AUTHENTICATION),
-        (402, FailureKind.RATE_LIMITED),
-        (404, FailureKind.NOT_FOUND),
-        (429, FailureKind.RATE_LIMITED),
-        (500, FailureKind.SERVER),
-        (529, FailureKind.OVERLOADED),
-    ],
-)
-def test_a_status_is_a_failure_in_the_server_s_words(status: int, kind: FailureKind) -> None:
-    outcome, _ = exchange(request(), faulty.status(status, message="so it is"))
-    assert isinstance(outcome, Failure)
-    assert (outcome.kind, outcome.status) == (kind, status)
-    assert outcome.message.startswith(f"the server answered {status}: so it is")
-
-
-def test_an_overload_in_a_200_is_one() -> None:
-    outcome, _ = exchange(request(), faulty.error_object("overloaded_error", "busy"))
-    assert isinstance(outcome, Failure)
-    assert (outcome.kind, outcome.retryable) == (FailureKind.OVERLOADED, True)

@@ -12,7 +12,7 @@ from llmops_cli.core.digest import Json
 from llmops_cli.core.ports import PluginContext
 from llmops_cli.core.prompt import Limits, Model, Request
 from llmops_cli.core.redact import Redactor
-from llmops_cli.core.result import Completion, Failure, Outcome
+from llmops_cli.core.result import Outcome
 from llmops_cli.engine.call import Engine
 from llmops_cli.plugins.catalog import open_provider
 from llmops_cli.plugins.providers import PROVIDERS
@@ -59,13 +59,3 @@ def ask(
             return [await ours.ask(of, each) for each in asked]
 
     return anyio.run(main)
-
-
-def completion(outcome: Outcome) -> Completion:
-    assert isinstance(outcome, Completion), outcome
-    return outcome
-
-
-def failed(outcome: Outcome) -> Failure:
-    assert isinstance(outcome, Failure), outcome
-    return outcome

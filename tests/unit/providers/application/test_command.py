@@ -15,7 +15,8 @@ from llmops_cli.core.ports import PluginContext
 from llmops_cli.core.prompt import Limits
 from llmops_cli.core.result import FailureKind, Outcome
 from llmops_cli.providers.application import checks as written
-from tests.unit.providers.application.applications import ask, completion, failed, model, request
+from tests.outcomes import completion, failed
+from tests.unit.providers.application.applications import ask, model, request
 
 PROGRAM = """\
 import json, os, subprocess, sys, time

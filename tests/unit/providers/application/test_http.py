@@ -19,9 +19,10 @@ from llmops_cli.engine.call import Engine
 from llmops_cli.providers.application import checks as written
 from llmops_cli.providers.application.checks import forbidden
 from llmops_cli.providers.application.http import open_http
+from tests.outcomes import completion, failed
 from tests.servers import faulty
 from tests.servers.faulty import Behaviour, Server
-from tests.unit.providers.application.applications import completion, failed, model, request
+from tests.unit.providers.application.applications import model, request
 
 ROOT = Path()
 
@@ -142,18 +143,6 @@ def test_every_fault_has_its_kind_and_is_tried_again_only_where_that_may_help(
 ) -> None:
     outcome, server = ask(then=behaviour, retries=1)
     assert (failed(outcome).kind, server.requests) == (kind, requests)
-
-
-@pytest.mark.parametrize("behaviour", [faulty.hang(), faulty.drip(0.05)])
-def test_the_deadline_is_for_the_whole_answer(behaviour: Behaviour) -> None:
-    outcome, _ = ask(then=behaviour, retries=0, timeout=0.5)
-    assert failed(outcome).kind is FailureKind.TIMEOUT
-
-
-def test_a_server_that_says_when_to_come_back_is_obeyed() -> None:
-    outcome, server = ask(faulty.status(429, retry_after="0.3"), answered(text="Paris"))
-    assert completion(outcome).attempts == 2
-    assert server.arrivals[1] - server.arrivals[0] >= 0.3
 
 
 def test_loopback_is_called_where_the_url_says_so() -> None:

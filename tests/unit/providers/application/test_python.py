@@ -16,7 +16,8 @@ from llmops_cli.core.prompt import Limits
 from llmops_cli.core.result import FailureKind, Outcome, ToolCall, Usage
 from llmops_cli.providers.application import checks as written
 from llmops_cli.providers.application.code import open_python
-from tests.unit.providers.application.applications import ask, completion, failed, model, request
+from tests.outcomes import completion, failed
+from tests.unit.providers.application.applications import ask, model, request
 
 APPLICATION = """
 import asyncio, os, sys, time

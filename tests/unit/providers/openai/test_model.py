@@ -18,10 +18,11 @@ from openai.types.chat.completion_create_params import CompletionCreateParamsNon
 from llmops_cli.core.errors import Refused
 from llmops_cli.core.ports import PluginContext
 from llmops_cli.core.prompt import Message, Model, Request
-from llmops_cli.core.result import Completion, Failure, FailureKind, ToolCall, Usage
+from llmops_cli.core.result import Completion, FailureKind, ToolCall, Usage
 from llmops_cli.providers.http.access import Access
 from llmops_cli.providers.openai.messages import PARAMETERS, body, completion, embedding
 from llmops_cli.providers.openai.model import BASE_URL, KNOWN, OURS, OpenAI, endpoint, open_openai
+from tests.outcomes import failed
 from tests.servers import faulty
 from tests.servers.faulty import Exchange
 
@@ -150,11 +151,9 @@ def test_an_embedding_is_asked_for_as_the_sdk_asks_and_read_as_numbers() -> None
     ids=json.dumps,
 )
 def test_an_answer_without_an_embedding_is_a_failure_worth_another_try(data: Any) -> None:
-    outcome = embedding({"object": "list", "data": data})
-    assert isinstance(outcome, Failure)
+    outcome = failed(embedding({"object": "list", "data": data}))
     assert (outcome.kind, outcome.retryable) == (FailureKind.BAD_ANSWER, True)
-    endless = embedding({"data": [{"embedding": [1.0, float("inf")]}]})
-    assert isinstance(endless, Failure)
+    failed(embedding({"data": [{"embedding": [1.0, float("inf")]}]}))
 
 
 def test_a_parameter_of_a_chat_is_none_of_an_embedding_and_the_other_way_round() -> None:
@@ -251,8 +250,7 @@ def test_a_cut_off_or_filtered_answer_is_a_completion(finish: str) -> None:
     ids=json.dumps,
 )
 def test_json_that_is_no_whole_answer_is_a_failure(answer: dict[str, Any]) -> None:
-    outcome = completion(answer)
-    assert isinstance(outcome, Failure)
+    outcome = failed(completion(answer))
     assert (outcome.kind, outcome.retryable) == (FailureKind.BAD_ANSWER, True)
 
 

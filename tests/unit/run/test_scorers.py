@@ -1,13 +1,17 @@
-"""Which scores are due, how they are read, and giving those that are missing."""
+"""Which scores are due, how they are read, and computing those that are missing."""
 
 from __future__ import annotations
 
 import asyncio
+import json
+from collections.abc import Mapping
+from typing import Any
 
 import pytest
 
 from llmops_cli.core.policy import Decision
 from llmops_cli.core.prompt import Case, ScorerSpec
+from llmops_cli.core.report import Spending
 from llmops_cli.core.result import Completion
 from llmops_cli.run.evalset_run import side_results
 from llmops_cli.run.execute import ScoringContext
@@ -17,8 +21,9 @@ from llmops_cli.scorers.text import exact
 from llmops_cli.stores.results import ResultsStore
 from tests.projects import Project, make_cases
 from tests.servers.faulty import Server
-from tests.unit.gated_project import gate
+from tests.unit.gated_project import Result, gate
 from tests.unit.run.sides import EXACT, a_side, bound, put
+from tests.unit.scorers.test_rag import ANSWER, CASE, PASSAGES, sensible
 
 
 def length(maximum: float, **more: bool) -> ScorerSpec:
@@ -143,3 +148,104 @@ def test_a_scorer_of_the_clock_scores_no_reused_answer(running: Project) -> None
     ran = gate(running)
     assert ran.decision is Decision.INCOMPLETE
     assert ran.evalset.candidate.unscored == 30
+
+
+needs_ragas = pytest.mark.needs("ragas")
+
+SCORERS: list[Any] = [
+    {"hit_at_k": 1},
+    {"mrr": {"min": 0.4}},
+    {"context_recall": {"min": 0.5}},
+    {"context_precision": {"min": 0.5}},
+    {"faithfulness": {"min": 0.5}},
+    {"answer_relevancy": {"embeddings": "vectors", "min": 0.5}},
+    {"factual_correctness": {"min": 0.3}},
+]
+JUDGED = 1 + len(PASSAGES) + 2 + 3 + 4
+"""A case's calls of the judge, by the scorers above."""
+
+
+def judge(body: Mapping[str, Any]) -> str:
+    """Fills in the form that the request names; a text to embed names none."""
+    if "input" in body:
+        return ""
+    form = body["response_format"]["json_schema"]
+    assert form["strict"] is True
+    return json.dumps(sensible(body["messages"][-1]["content"], form["schema"]["title"]))
+
+
+def a_rag_project(project: Project, server: Server, ids: tuple[str, ...]) -> None:
+    """One case, answered from a record of what the application said and retrieved."""
+    server.reply = judge
+    wire = {"provider": "openai", "base_url": server.url, "timeout": 20, "retries": 0}
+    project.models = {
+        "app": {"provider": "replay", "file": "answers.jsonl"},
+        "judge": {**wire, "model": "a-judge"},
+        "vectors": {**wire, "model": "an-embedder"},
+    }
+    project.llmops_yaml()
+    project.prompt(model="app")
+    record = {"id": "one", "text": ANSWER.text, "contexts": list(PASSAGES), "ids": list(ids)}
+    project.write("answers.jsonl", json.dumps(record) + "\n")
+    question = {"question": CASE.inputs["question"]}
+    about = {"metadata": {"relevant": ["p1"]}, "expected": CASE.expected}
+    project.cases([{"id": "one", "inputs": question, **about}])
+    project.evalset(scorers=SCORERS)
+
+
+def figures(result: Result) -> dict[str, tuple[str | None, float]]:
+    return {
+        each.label: (each.part, round(each.candidate, 3))
+        for each in result.evalset.metrics
+        if each.candidate is not None and each.label != "pass"
+    }
+
+
+@needs_ragas
+def test_every_score_is_given_by_calls_that_are_counted_kept_and_made_once(
+    project: Project, server: Server
+) -> None:
+    a_rag_project(project, server, ("p1", "p2", "p3"))
+    first = gate(project)
+    assert figures(first) == {
+        "hit_at_k": ("retrieval", 1.0),
+        "mrr": ("retrieval", 1.0),
+        "context_recall": ("retrieval", 0.667),
+        "context_precision": ("retrieval", 1.0),
+        "faithfulness": ("generation", 0.667),
+        "answer_relevancy": ("generation", 1.0),
+        "factual_correctness": ("generation", 0.4),
+    }
+    assert server.requests == JUDGED + 2
+    spent = first.report.spent
+    assert (spent["judge"].calls, spent["embedding"].calls) == (JUDGED, 2)
+    assert spent["embedding"] == Spending(calls=2, input_tokens=6, cost=None)
+    again = gate(project)
+    assert figures(again) == figures(first)
+    assert server.requests == JUDGED + 2
+
+
+@needs_ragas
+def test_a_case_names_what_failed_and_the_half_that_broke_is_seen(
+    project: Project, server: Server
+) -> None:
+    a_rag_project(project, server, ("p8", "p1", "p9"))
+    result = gate(project)
+    broken = {name for name, (_, value) in figures(result).items() if value < 0.5}
+    assert broken == {"hit_at_k", "factual_correctness"}
+    (shown,) = result.evalset.shown
+    assert shown.candidate is not None
+    reasons = {each.label: each.reason for each in shown.candidate.trials[0].scores}
+    assert reasons["hit_at_k"] == "0 of 1 relevant among 1 retrieved"
+    assert "not 'He had two sisters.' ('as read')" in reasons["faithfulness"]
+
+
+@needs_ragas
+def test_a_judge_that_answers_in_prose_leaves_the_case_unmeasured(
+    project: Project, server: Server
+) -> None:
+    a_rag_project(project, server, ("p1",))
+    server.reply = lambda _: "I am no judge."
+    result = gate(project)
+    assert result.decision.value == "INCOMPLETE"
+    assert set(figures(result)) == {"hit_at_k", "mrr"}
