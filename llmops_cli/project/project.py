@@ -313,7 +313,11 @@ class _Loader:
                 continue
             header = None if document is None else reader.header(document)
             broken |= header is None
-            named.add(None if header is None else header.table)
+            if header is not None:
+                named |= {
+                    header.table,
+                    f"{evalset_files.FOLDER}/{header.name}{evalset_files.DRAFTS}",
+                }
             yield header
         for path in case_files:
             if path not in named and not broken:  # else a broken one may name it
