@@ -481,9 +481,9 @@ def gc(
             git_commit(workspace.root, "Delete evidence rows that are no longer needed")
         root = workspace.root
     output = Output(as_json=as_json)
-    rows = [(file.path.relative_to(root).as_posix(), file.size) for file in files]
+    rows = [(path.relative_to(root).as_posix(), size) for path, size in files.items()]
     output.rows(["file", "bytes"], rows)
-    total = sum(file.size for file in files)
+    total = sum(files.values())
     verb = "would be deleted" if dry_run else "deleted"
     output.say(f"{plural(len(files), 'file')}, {total / 1e6:.2f} MB {verb}")
 

@@ -39,10 +39,7 @@ class NotPlain(ValueError):
 
 
 def load_json(text: str) -> Any:
-    """Return the value of one JSON text.
-
-    Raises `json.JSONDecodeError` for what is no JSON, and `NotPlain`.
-    """
+    """Return the value of one JSON text. Raises `json.JSONDecodeError` and `NotPlain`."""
     try:
         value = _DECODER.decode(text)
     except RecursionError:
@@ -131,10 +128,7 @@ class Document:
 
 
 def decode(content: bytes, path: str) -> str:
-    """Return UTF-8 text without a byte order mark.
-
-    Raises `InvalidFiles` with the line of the first byte that is not UTF-8.
-    """
+    """Return UTF-8 text without a byte order mark. Raises `InvalidFiles`."""
     try:
         return content.decode("utf-8-sig")
     except UnicodeDecodeError as error:

@@ -207,14 +207,8 @@ class EvalsetReader:
             for position, row in enumerate(header.rows):
                 yield partial(header.where, position), row
             return
-        shape = TableShape(
-            inputs={
-                name: schema
-                for prompt in header.prompts
-                for name, schema in self._prompts[prompt].inputs.items()
-            },
-            structured=header.structured,
-        )
+        inputs = self._context.inputs_of(header.prompts)
+        shape = TableShape(inputs=inputs, structured=header.structured)
         try:
             yield from rows_of(header.table, self._context.source, shape, self._problems)
             drafts = f"{FOLDER}/{header.name}{DRAFTS}"
@@ -237,7 +231,7 @@ class EvalsetReader:
     def _specs(
         self, entries: Sequence[Any], where: Where, prompts: Sequence[str]
     ) -> tuple[ScorerSpec, ...]:
-        inputs = {name for prompt in prompts for name in self._prompts[prompt].inputs}
+        inputs = self._context.inputs_of(prompts).keys()
         return self._scorers.read(entries, where, inputs=inputs, labels=set())
 
     def _table(self, written: str, document: Document) -> str:
@@ -273,7 +267,7 @@ class CaseReader:
         self._problems = problems
         self._complete = complete
         self._retrieves = retrieves
-        self._inputs = frozenset(chain.from_iterable(self._schemas))
+        self._inputs = context.inputs_of(evalset.prompts).keys()
         self._templated = self._compiled(evalset.scorers)
         self._needing = [spec for spec in evalset.scorers if kinds[spec.kind].needs_of_cases(spec)]
         self._lines: dict[str, int | None] = {}

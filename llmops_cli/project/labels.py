@@ -98,18 +98,10 @@ class UnlabeledAnswer:
 
 
 def read_labels(path: Path, evalset: Evalset, spec: ScorerSpec, project: Project) -> Labels:
-    """Return the labels at `path`, a file that a person names, for a scorer of an evalset.
-
-    Raises `InvalidFiles` with every problem in it, `Refused` where it cannot be read.
-    """
+    """Return the labels for a scorer of an evalset. Raises `InvalidFiles` or `Refused`."""
     problems = Problems()
     reader = _Reader(evalset, spec, project, problems, is_csv=path.suffix == ".csv")
-    inputs = {
-        name: schema
-        for prompt in evalset.prompts
-        for name, schema in project.prompts[prompt].inputs.items()
-    }
-    shape = TableShape(inputs=inputs, fields=CELLS)
+    shape = TableShape(inputs=project.inputs_of(evalset.prompts), fields=CELLS)
     try:
         source = _NamedFile(path)
         content = source.read(str(path), limit=MAX_CASES)

@@ -18,11 +18,12 @@ import json
 import os
 import stat
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import nullcontext, suppress
 from dataclasses import dataclass, field, replace
 from functools import cache
 from hashlib import file_digest
+from itertools import chain
 from pathlib import Path
 from typing import Any, TypeAlias
 
@@ -42,7 +43,7 @@ from llmops_cli.core.prompt import (
     Target,
 )
 from llmops_cli.project.documents import Document, load_yaml
-from llmops_cli.project.inputs import is_required
+from llmops_cli.project.inputs import Schemas, is_required
 from llmops_cli.project.paths import (
     MAX_CASES,
     MAX_FILE,
@@ -88,10 +89,7 @@ class ProjectContext:
     prompts: Mapping[str, Prompt] = field(default_factory=dict)
 
     def resolve_model(self, name: str) -> Model:
-        """Return the model that `name` means: an alias of llmops.yaml, or `provider/model`.
-
-        Raises `UnknownName` with the nearest name.
-        """
+        """Return the model that an alias or `provider/model` means. Raises `UnknownName`."""
         if name in self.models:
             return self.models[name]
         provider, _, model = name.partition("/")
@@ -112,6 +110,11 @@ class ProjectContext:
             parameters=_parameters({}, kind),
             identity=kind.identity,
         )
+
+    def inputs_of(self, prompts: Iterable[str]) -> Schemas:
+        """Return the inputs that prompts declare, by name."""
+        declared = (self.prompts[name].inputs.items() for name in prompts)
+        return dict(chain.from_iterable(declared))
 
     def provider_of(self, model: Model) -> ProviderKind:
         """Return the provider of a model."""
@@ -348,8 +351,6 @@ def _keyed(model: Model, kind: ProviderKind) -> dict[str, Json]:
 def local_identity(model: Model, kind: ProviderKind, weights: Weights | None) -> str | None:
     """Return what names the answers of a local model that declares nothing itself: the bytes of
     the files that it names, and the options it is served with. None: its name says it all.
-
-    Raises `Refused` for files that cannot be read.
     """
     if not kind.weights:
         return None
@@ -376,10 +377,9 @@ class Weights:
         self._cached = self._read()
 
     def digest(self, path: str) -> str | None:
-        """Return the digest of what is at `path`, relative to the project or absolute, or None.
+        """Return the digest of a file, or of the files in a folder, hidden ones left out.
 
-        A folder is named by its files, hidden ones left out. Raises `OSError` for what cannot be
-        read.
+        None for a `path`, relative to the project or absolute, where nothing is. Raises `OSError`.
         """
         place = self._root / path
         files = [place] if place.is_file() else list(_files(place))

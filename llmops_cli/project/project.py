@@ -11,7 +11,7 @@ import os
 from collections.abc import Container, Iterable, Iterator, Mapping
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal, NamedTuple
+from typing import TYPE_CHECKING, Literal, TypeAlias
 
 from llmops_cli.core.digest import Json
 from llmops_cli.core.errors import InvalidFiles, Location, Refused, UnknownName
@@ -153,12 +153,8 @@ def check_project(
     return project, evalsets
 
 
-class _PromptFile(NamedTuple):
-    """A prompt with the file it came from."""
-
-    prompt: Prompt
-    written: WrittenPrompt
-    document: Document
+PromptFile: TypeAlias = tuple[Prompt, WrittenPrompt, Document]
+"""A prompt with the file it came from."""
 
 
 class _Loader:
@@ -178,10 +174,10 @@ class _Loader:
         written = written or WrittenProject()
         models = ModelReader(self._context, document, self._problems).read(written.models)
         files, broken = self._prompts()
-        prompts = {name: file.prompt for name, file in files.items()}
+        prompts = {name: prompt for name, (prompt, _, _) in files.items()}
         self._context = context = replace(self._context, models=models, prompts=prompts)
-        for file in files.values():
-            self._check_model(file, written.models)
+        for prompt, _, file in files.values():
+            self._check_model(prompt, file, written.models)
         return Project(
             **{item.name: getattr(context, item.name) for item in fields(context)},
             root=self._root,
@@ -202,9 +198,9 @@ class _Loader:
             self._problems.take(*error.problems)
         return None
 
-    def _prompts(self) -> tuple[dict[str, _PromptFile], set[str]]:
+    def _prompts(self) -> tuple[dict[str, PromptFile], set[str]]:
         """Return the prompts by name, and the names of those whose files are broken."""
-        files: dict[str, _PromptFile] = {}
+        files: dict[str, PromptFile] = {}
         broken: set[str] = set()
         source = self._context.source
         for path in source.files(prompt_files.FOLDER):
@@ -218,17 +214,15 @@ class _Loader:
             if not document or not read:
                 broken.add(prompt_files.name_of(path))
                 continue
-            file = _PromptFile(*read, document)
-            first = files.setdefault(file.prompt.name, file)
-            if first is not file:
-                message = f"a second prompt named '{file.prompt.name}'"
-                hint = f"the first is {first.prompt.path}"
-                self._problems.add(document.where("name"), message, hint)
+            prompt, written = read
+            first, *_ = files.setdefault(prompt.name, (prompt, written, document))
+            if first is not prompt:
+                message = f"a second prompt named '{prompt.name}'"
+                self._problems.add(document.where("name"), message, f"the first is {first.path}")
         return files, broken
 
-    def _check_model(self, file: _PromptFile, written: Container[str]) -> None:
-        prompt, where = file.prompt, file.document.where
-        model = None
+    def _check_model(self, prompt: Prompt, document: Document, written: Container[str]) -> None:
+        model, where = None, document.where
         try:
             model = self._context.resolve_model(prompt.model)
         except UnknownName as error:
@@ -285,7 +279,7 @@ class _Loader:
             yield Environment(name=name, after=details.after, accept=details.accept, gate=gate)
 
     def _evalsets(
-        self, files: Iterable[_PromptFile], reader: EvalsetReader
+        self, files: Iterable[PromptFile], reader: EvalsetReader
     ) -> dict[str, EvalsetHeader]:
         headers: dict[str, EvalsetHeader] = {}
         own = (reader.own_header(*file) for file in files)

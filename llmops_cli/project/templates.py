@@ -17,6 +17,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from functools import reduce
 from typing import Any, TypeAlias
 
 from jinja2 import (
@@ -320,14 +321,11 @@ class _Concatenation(NodeTransformer):
 
     def visit_Concat(self, node: nodes.Concat) -> nodes.Expr:  # noqa: N802 - named by Jinja
         self.generic_visit(node)
-        first, *rest = (
-            nodes.Filter(part, "string", [], [], None, None, lineno=node.lineno)
-            for part in node.nodes
+        line = node.lineno
+        texts: Iterator[nodes.Expr] = (
+            nodes.Filter(part, "string", [], [], None, None, lineno=line) for part in node.nodes
         )
-        joined: nodes.Expr = first
-        for part in rest:
-            joined = nodes.Add(joined, part, lineno=node.lineno)
-        return joined
+        return reduce(lambda left, right: nodes.Add(left, right, lineno=line), texts)
 
 
 def _check_include(include: nodes.Include, loops: int) -> None:
@@ -355,10 +353,7 @@ CONSTANTS = frozenset({"true", "false", "none", "True", "False", "None", "not", 
 
 
 class Templates:
-    """A prompt's messages, compiled once and rendered for many cases.
-
-    Raises `InvalidFiles` if a message is no template of the dialect.
-    """
+    """A prompt's messages, compiled once and rendered for many cases. Raises `InvalidFiles`."""
 
     def __init__(self, prompt: Prompt) -> None:
         self._where = Location(path=prompt.path)

@@ -27,6 +27,7 @@ from llmops_cli.core.prompt import Model, Request
 from llmops_cli.core.redact import without_surrogates
 from llmops_cli.core.result import Brief, Completion, Failure, FailureKind
 from llmops_cli.providers.application.answer_fields import BESIDE, Malformed, completion_of
+from llmops_cli.providers.http.responses import at
 
 Answer: TypeAlias = Mapping[str, Json]
 """`text`, and those of `BESIDE` that the record has."""
@@ -179,7 +180,7 @@ class Recorded:
 
     def _key(self, record: Json) -> str:
         """Return what finds `record`. Raises `Malformed` if it has no such thing."""
-        value = at_path(record, self._id)
+        value = at(record, *self._id.split("."))
         if self._by == "case" and isinstance(value, (str, int)):
             return without_surrogates(str(value))
         if self._by == "request" and isinstance(value, list):
@@ -218,28 +219,17 @@ def parse_record(line: bytes) -> Mapping[str, Json]:
     return record
 
 
-def at_path(record: Json, path: str) -> Json:
-    """Return what is at a dotted `path` of `record`; None if there is nothing."""
-    value = record
-    for name in path.split("."):
-        if not isinstance(value, Mapping):
-            return None
-        value = value.get(name)
-    return value
-
-
 def answer_in(record: Mapping[str, Json], field: str) -> Answer | None:
     """Return the answer whose text is at the dotted path `field`; None if there is no text.
 
     Raises `Malformed` if the text is not one, or what is beside it makes no sense.
     """
-    holder, _, _ = field.rpartition(".")
-    text = at_path(record, field)
+    text = at(record, *field.split("."))
     if text is None:
         return None
     if not isinstance(text, str):
         raise Malformed(f"{field} is not a text")
-    fields = at_path(record, holder) if holder else record
+    fields = at(record, *field.split(".")[:-1])
     assert isinstance(fields, Mapping)
     beside = {name: fields[name] for name in BESIDE if fields.get(name) is not None}
     answer: Answer = {"text": without_surrogates(text), **beside}

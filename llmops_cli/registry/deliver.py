@@ -120,17 +120,21 @@ def deliver(
     if not (delivery.commit or delivery.push):
         return write_event()
     checkout = require_git(root, purpose="--push" if delivery.push else "--commit")
-    if reads_project:
-        _refuse_uncommitted(checkout)
-    if not delivery.push:
-        return _write_and_commit(checkout, chain, write_event)
+    files = checkout.uncommitted_inputs() if reads_project else ()
+    if files:
+        more = f" and {len(files) - 3} more" if len(files) > 3 else ""
+        raise Refused(
+            f"not committed: {', '.join(files[:3])}{more}. The decision depends on these files, "
+            "so they must be in the same history as the event",
+            hint="git commit them first, or promote without --commit and --push",
+        )
     events_seen = chain.events()
     for attempt in range(ATTEMPTS):
-        checkout.catch_up()
-        _refuse_moved(events_seen, chain)
-        head = checkout.head()
-        result = _write_and_commit(checkout, chain, write_event)
-        if result.event is None or _push(checkout, chain, head, events_seen):
+        if delivery.push:
+            checkout.catch_up()
+            _refuse_moved(events_seen, chain)
+        result = _write_and_commit(checkout, chain, write_event, push=delivery.push)
+        if result is not None:
             return result
         time.sleep(random.uniform(0, PAUSE * min(attempt + 1, 5)))  # noqa: S311 - no secret
     raise Unmeasured(
@@ -139,53 +143,33 @@ def deliver(
     )
 
 
-def _write_and_commit(checkout: Checkout, chain: EventChain, write_event: Callable[[], R]) -> R:
-    """Return what `write_event` wrote, as a commit; remove the event where that fails."""
-    events_before = chain.events()
+def _write_and_commit(
+    checkout: Checkout, chain: EventChain, write_event: Callable[[], R], *, push: bool
+) -> R | None:
+    """Return what `write_event` wrote, after it was committed and, if asked, pushed.
+
+    None if another push was first. Then, and where git fails, the commit and the event are removed.
+    """
+    head, events_before = checkout.head(), chain.events()
     result = write_event()
     if result.event is None:
         return result
+    delivered = False
     try:
         checkout.commit(event_message(result.event))
-    except BaseException:
-        _remove_new_events(chain, events_before)
-        raise
-    return result
-
-
-def _push(
-    checkout: Checkout, chain: EventChain, head: str | None, events_before: Sequence[Event]
-) -> bool:
-    """Return whether the branch was pushed; if not, remove the commit and the event."""
-    pushed = False
-    try:
-        pushed = checkout.push()
+        delivered = not push or checkout.push()
     finally:
-        if not pushed and checkout.head() != head:
-            checkout.undo(head)
-            _remove_new_events(chain, events_before)
-    return pushed
-
-
-def _remove_new_events(chain: EventChain, events_before: Sequence[Event]) -> None:
-    for event in chain.events()[len(events_before) :]:
-        chain.registry.event_file(event).unlink(missing_ok=True)
-
-
-def _refuse_uncommitted(checkout: Checkout) -> None:
-    files = checkout.uncommitted_inputs()
-    if files:
-        more = f" and {len(files) - 3} more" if len(files) > 3 else ""
-        raise Refused(
-            f"not committed: {', '.join(files[:3])}{more}. The decision depends on these files, "
-            "so they must be in the same history as the event",
-            hint="git commit them first, or promote without --commit and --push",
-        )
+        if not delivered:
+            if checkout.head() != head:
+                checkout.undo(head)
+            for event in chain.events()[len(events_before) :]:
+                chain.registry.event_file(event).unlink(missing_ok=True)
+    return result if delivered else None
 
 
 def _refuse_moved(events_seen: Sequence[Event], chain: EventChain) -> None:
     events = chain.events()
-    if events == tuple(events_seen):
+    if events == events_seen:
         return
     last = events[-1] if events else None
     detail = f": event {last.seq}, {last.action} by {last.actor}" if last else ""

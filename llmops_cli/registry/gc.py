@@ -11,7 +11,6 @@ never lost. Rows and texts are a thousand times as large. They are kept where th
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Mapping
-from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
 
@@ -23,35 +22,23 @@ from llmops_cli.stores.evidence import data_files, has_rows
 from llmops_cli.stores.registry import Registry, move_before
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class DeletedFile:
-    """A file that was, or would be, deleted."""
-
-    path: Path
-    size: int
-    """Bytes."""
-
-
 def gc(
     registry: Registry, anchors: Mapping[str, Collection[int]], *, dry_run: bool
-) -> tuple[DeletedFile, ...]:
-    """Delete what is not needed, and return it. `anchors` are of `anchored_versions`.
+) -> dict[Path, int]:
+    """Delete what is not needed, and return the size of each file.
 
-    Raises `IntegrityBroken` before anything is deleted where the registry is broken.
+    `anchors` are of `anchored_versions`. Raises `IntegrityBroken` where the registry is broken,
+    before anything is deleted.
     """
-    files = []
+    files: dict[Path, int] = {}
     for name in registry.names():
         needed = needed_evidence(registry, name, anchors.get(name, ()))
-        files += [
-            DeletedFile(path=path, size=path.stat().st_size)
-            for evidence in registry.all_evidence(name)
-            if evidence.digest not in needed
-            for path, _ in data_files(evidence)
-        ]
-    if not dry_run:
-        for file in files:
-            file.path.unlink(missing_ok=True)
-    return tuple(files)
+        for evidence in registry.all_evidence(name):
+            if evidence.digest not in needed:
+                files.update((path, path.stat().st_size) for path, _ in data_files(evidence))
+    for path in files if not dry_run else ():
+        path.unlink(missing_ok=True)
+    return files
 
 
 def anchored_versions(workspace: Workspace) -> Mapping[str, set[int]]:

@@ -76,12 +76,12 @@ def registry_status(
 
     `working` are the targets of the working copy by prompt. Raises `IntegrityBroken`.
     """
-
-    def status_of(name: str) -> PromptStatus:
+    prompts = []
+    for name in sorted({*registry.names(), *working}):
         versions, target = registry.versions(name), working.get(name)
         quarantined = registry.quarantined(name)
         equal = [v.number for v in versions if target is not None and v.target == target.digest]
-        return PromptStatus(
+        status = PromptStatus(
             prompt=name,
             latest=versions[-1].number if versions else None,
             working=equal[0] if equal else None,
@@ -92,8 +92,8 @@ def registry_status(
                 for environment in environments
             ),
         )
-
-    return tuple(status_of(name) for name in sorted({*registry.names(), *working}))
+        prompts.append(status)
+    return tuple(prompts)
 
 
 def prompts_to_release(workspace: Workspace, environment: str | None) -> list[str]:

@@ -25,6 +25,8 @@ _DERIVED = re.compile(r"[~^@:]|^HEAD\b|^(?!.{40}$)[0-9a-f]{7,64}$")
 """A revision that no server can be asked for: derived from another one, or part of an id."""
 _LITTER = re.compile(r"(^|/)\.|~(/|$)|(^|/)__pycache__(/|$)")
 """Matches what desktops, editors or Python leave, from which no project is read."""
+_IGNORED_BY_REGISTRY = re.compile(rf"(^|/){re.escape(REGISTRY)}/(store(/|$)|(.*/)?\.new-)")
+"""Matches what the registry's own .gitignore ignores."""
 _LOST_RACES = ("[rejected]", "cannot lock ref", "incorrect old value", "failed to update ref")
 """What a push prints where another one was first."""
 
@@ -217,7 +219,7 @@ class Checkout:
         status = ("status", "--porcelain", "--ignored=matching", "--untracked-files=all")
         for line in self._do(*status, "--", REGISTRY).splitlines():
             path = line[3:]
-            if line.startswith("!!") and not _is_ignored_by_registry(path):
+            if line.startswith("!!") and not _IGNORED_BY_REGISTRY.search(path):
                 rule = self._try("check-ignore", "--verbose", "--no-index", "--", path).text
                 raise Refused(
                     f"git ignores {path}, so it would not be committed: "
@@ -355,13 +357,6 @@ def _fetch_command(revision: str) -> str:
     if remote == "origin" and branch:
         return f"git fetch --depth=1 origin {branch}:refs/remotes/origin/{branch}"
     return f"git fetch --depth=1 origin {revision}, and FETCH_HEAD in its place"
-
-
-def _is_ignored_by_registry(path: str) -> bool:
-    """Return whether the registry's own .gitignore ignores a path under it."""
-    parts = Path(path).parts
-    below = parts[parts.index(REGISTRY) + 1 :] if REGISTRY in parts else ()
-    return below[:1] == ("store",) or any(name.startswith(".new-") for name in below)
 
 
 def _error(command: str, output: Output) -> LlmopsError:

@@ -22,6 +22,7 @@ import shutil
 import tempfile
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import TypeAlias
 
@@ -410,13 +411,13 @@ def version_of(record: Mapping[str, Json], file: Path) -> Version:
     return version
 
 
-def _broken(file: Path, why: str) -> IntegrityBroken:
-    return IntegrityBroken(why, where=str(file), hint=_FROM_GIT)
-
-
-def _broken_version(file: Path, why: str) -> IntegrityBroken:
-    hint = "restore it from git: a version is never edited, release a new one"
+def _broken(file: Path, why: str, hint: str = _FROM_GIT) -> IntegrityBroken:
     return IntegrityBroken(why, where=str(file), hint=hint)
+
+
+_broken_version = partial(
+    _broken, hint="restore it from git: a version is never edited, release a new one"
+)
 
 
 def _checked(kind: str, name: str) -> str:

@@ -175,15 +175,16 @@ class RunIndex:
 
     def cases(self, prompt: str, evalset: str) -> Iterator[CaseResult]:
         """Yield the cases of one evalset in its order, without texts."""
-        start = f"{prompt}\n{evalset}\n"
-        rows = self._database.execute(_UNDER, ("case", start, start[:-1] + "\x0b"))
-        return (case_of(from_bytes(value)) for (value,) in rows)
+        return self._under(f"{prompt}\n{evalset}\n")
 
     def case(self, prompt: str, evalset: str, position: int) -> CaseResult:
         """Return the case at `position` of one evalset, without texts."""
-        start = f"{prompt}\n{evalset}\n{position:012}\n"
-        ((value,),) = self._database.execute(_UNDER, ("case", start, start[:-1] + "\x0b"))
-        return case_of(from_bytes(value))
+        (case,) = self._under(f"{prompt}\n{evalset}\n{position:012}\n")
+        return case
+
+    def _under(self, start: str) -> Iterator[CaseResult]:
+        rows = self._database.execute(_UNDER, ("case", start, start[:-1] + "\x0b"))
+        return (case_of(from_bytes(value)) for (value,) in rows)
 
     def answer(self, output: str) -> Completion | None:
         """Return an answer by its output digest, with its text."""

@@ -27,22 +27,38 @@ SAMPLES = [
 ]
 
 
+IMPORT = ("import", "foreign/promptfooconfig.yaml", "--into")
+
+
 @pytest.fixture
 def foreign(tmp_path: Path) -> Path:
     shutil.copytree(DATA, tmp_path / "foreign")
     return tmp_path
 
 
+def contents(folder: Path) -> dict[Path, bytes]:
+    files = (path for path in folder.rglob("*") if path.is_file())
+    return {path.relative_to(folder): path.read_bytes() for path in files}
+
+
 def test_a_promptfoo_configuration_becomes_a_project_that_check_accepts(foreign: Path) -> None:
-    done = llmops(foreign, "import", "foreign/promptfooconfig.yaml", "--into", "new")
+    done = llmops(foreign, *IMPORT, "new")
     assert (done.code, done.err) == (0, "")
     assert "wrote new/evalsets/foreign.yaml" in done.out
+    written = contents(foreign / "new")
+    evalset, project = (
+        written[Path(name)].decode() for name in ("evalsets/foreign.yaml", "llmops.yaml")
+    )
+    assert "rubric: {criteria: is polite, model: claude-haiku-4-5}" in evalset  # it graded
+    assert "claude-haiku-4-5: {provider: anthropic" in project
     checked = llmops(foreign / "new", "check")
     assert "2 prompts, 5 cases: no problem found" in checked.out
 
 
-def test_everything_left_out_is_reported_with_its_line(foreign: Path) -> None:
-    done = llmops(foreign, "import", "foreign/promptfooconfig.yaml", "--into", "new", "--json")
+def test_everything_left_out_is_reported_with_its_line_and_the_same_bytes_are_written_again(
+    foreign: Path,
+) -> None:
+    done = llmops(foreign, *IMPORT, "new", "--json")
     (report,) = done.document
     lost = [
         (f"{note['where']['path']}:{note['where']['line']}", note["what"])
@@ -55,23 +71,14 @@ def test_everything_left_out_is_reported_with_its_line(foreign: Path) -> None:
         ("tests.csv:2", "the assertion 'javascript'"),
     ]
     assert all(note["why"] and note["instead"] for note in report["notes"])
-
-
-def test_what_a_named_model_graded_is_judged_by_that_model(foreign: Path) -> None:
-    llmops(foreign, "import", "foreign/promptfooconfig.yaml", "--into", "new")
-    evalset = (foreign / "new/evalsets/foreign.yaml").read_text()
-    assert "rubric: {criteria: is polite, model: claude-haiku-4-5}" in evalset
-    assert "claude-haiku-4-5: {provider: anthropic" in (foreign / "new/llmops.yaml").read_text()
-
-
-def test_strict_writes_nothing_where_something_would_be_left_out(foreign: Path) -> None:
-    done = llmops(foreign, "import", "foreign/promptfooconfig.yaml", "--into", "new", "--strict")
-    assert done.code == 2
-    assert not (foreign / "new").exists()
+    assert llmops(foreign, *IMPORT, "strict", "--strict").code == 2
+    assert not (foreign / "strict").exists()
+    llmops(foreign, *IMPORT, "again")
+    assert contents(foreign / "new") == contents(foreign / "again")
 
 
 def test_nothing_that_is_there_is_overwritten(foreign: Path) -> None:
-    command = ("import", "foreign/promptfooconfig.yaml", "--into", "new")
+    command = (*IMPORT, "new")
     llmops(foreign, *command)
     prompt = foreign / "new/prompts/foreign.prompt.yml"
     prompt.write_text("mine", encoding="utf-8")
@@ -85,7 +92,7 @@ def test_missing_models_are_reported_with_the_lines_to_add(foreign: Path) -> Non
     new.mkdir()
     project = new / "llmops.yaml"
     project.write_text("environments: [production]\n", encoding="utf-8")
-    command = ("import", "foreign/promptfooconfig.yaml", "--into", "new")
+    command = (*IMPORT, "new")
     refused = llmops(foreign, *command)
     assert refused.code == 2
     lines = refused.err.partition("add these lines to it:\n")[2].partition("\n  then run")[0]
@@ -135,20 +142,6 @@ def test_what_is_written_is_read_back_by_our_strict_reader(text: str) -> None:
     yaml_text = dumped(data)
     assert load_yaml(yaml_text.encode(), "a.yaml").data == data
     assert yaml.safe_load(yaml_text) == data
-
-
-def test_importing_twice_writes_the_same_bytes(foreign: Path) -> None:
-    for into in ("one", "two"):
-        llmops(foreign, "import", "foreign/promptfooconfig.yaml", "--into", into)
-    texts = [
-        {path.relative_to(foreign / into): path.read_bytes() for path in _files(foreign / into)}
-        for into in ("one", "two")
-    ]
-    assert texts[0] == texts[1]
-
-
-def _files(folder: Path) -> list[Path]:
-    return [path for path in folder.rglob("*") if path.is_file()]
 
 
 def test_the_model_under_test_does_not_judge_unless_named(tmp_path: Path) -> None:

@@ -49,29 +49,6 @@ def whole(folder: Path) -> bool:
     return True
 
 
-@pytest.mark.parametrize(
-    "how",
-    [
-        ["--depth=1"],
-        ["--config", "core.autocrlf=true"],
-        ["--config", "core.autocrlf=true", "--config", "core.eol=crlf", "--depth=1"],
-    ],
-)
-def test_a_clone_of_any_kind_reads_every_byte(
-    repository: Path, tmp_path: Path, how: list[str]
-) -> None:
-    git(tmp_path, "clone", "-q", *how, f"file://{repository}", "clone")
-    assert whole(tmp_path / "clone")
-    assert Registry(tmp_path / "clone").running("production") == ("intent", "support")
-
-
-def test_a_copy_without_git_reads_every_byte(repository: Path, tmp_path: Path) -> None:
-    copy = tmp_path / "copy"
-    subprocess.run(["cp", "-r", str(repository), str(copy)], check=True)
-    subprocess.run(["rm", "-rf", str(copy / ".git")], check=True)
-    assert whole(copy)
-
-
 def promoted_on_a_branch(folder: Path, branch: str, name: str, text: str) -> None:
     git(folder, "checkout", "-q", "-b", branch, "main")
     registry = Registry(folder)

@@ -6,7 +6,7 @@ of arrival; when it is used up, `then` rules (by default: answer). Three ways to
 
     async with serve(status(429, retry_after="1"), answer()) as server: ...   # in this loop
     with FaultServer(status(401), then=status(401)) as server: ...            # in a thread
-    python -m tests.servers.faulty --port 8099 --delay 0.05 --script "429*3,hang,answer"
+    python -m tests.servers.faulty --delay 0.05                               # a process
 
 The answer to a prompt is its last user turn, unless `reply` says otherwise.
 """
@@ -545,12 +545,10 @@ class FaultServer:
         *script: Behaviour,
         then: Behaviour | None = None,
         reply: Reply = echo,
-        port: int = 0,
         tls: bool = False,
     ) -> None:
         """`tls`: with the certificate in `CERTIFICATE`, which nobody trusts by default."""
         self._server = Server(script, then=then, reply=reply, tls=tls)
-        self._port = port
         self._up = threading.Event()
 
     def __enter__(self) -> Server:
@@ -565,53 +563,21 @@ class FaultServer:
 
     async def _main(self) -> None:
         self._loop, self._down = asyncio.get_running_loop(), asyncio.Event()
-        async with self._server.listening(self._port):
+        async with self._server.listening():
             self._up.set()
             await self._down.wait()
 
 
 # The command line ---------------------------------------------------------------------------
 
-WORDS: Mapping[str, Callable[[], Behaviour]] = {
-    "answer": answer,
-    "hang": hang,
-    "drip": drip,
-    "reset": reset,
-    "short": short,
-    "cut": cut_chunked,
-    "truncated": truncated,
-    "error": error_object,
-    "html": html,
-    "garbage": garbage,
-    "utf8": bad_utf8,
-    "bomb": gzip_bomb,
-    "endless": endless,
-    "stale": stale,
-}
 
-
-def parse_script(text: str) -> tuple[Behaviour, ...]:
-    """`"401,429*3,hang,answer"`: words of `WORDS` and statuses, each with an optional count."""
-    script: list[Behaviour] = []
-    for item in filter(None, (part.strip() for part in text.split(","))):
-        word, _, count = item.partition("*")
-        behaviour = status(int(word)) if word.isdigit() else WORDS[word]()
-        script.extend([behaviour] * int(count or 1))
-    return tuple(script)
-
-
-async def _main(arguments: argparse.Namespace) -> None:
-    then = parse_script(arguments.then)[0] if arguments.then else answer(delay=arguments.delay)
-    server = Server(parse_script(arguments.script), then=then)
-    async with server.listening(arguments.port):
+async def _main(delay: float) -> None:
+    async with serve(then=answer(delay=delay)) as server:
         print(server.url, flush=True)  # noqa: T201 - whoever started it waits for this line
         await asyncio.Event().wait()
 
 
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--port", type=int, default=0)
     parser.add_argument("--delay", type=float, default=0.0)
-    parser.add_argument("--script", default="")
-    parser.add_argument("--then", default="")
-    asyncio.run(_main(parser.parse_args()))
+    asyncio.run(_main(parser.parse_args().delay))

@@ -23,6 +23,7 @@ from llmops_cli.core.prompt import Model, Request
 from llmops_cli.core.result import Completion, Failure, FailureKind, ToolCall, Usage
 from llmops_cli.providers.http.responses import (
     anthropic_usage,
+    at,
     openai_usage,
     token_count,
     tool_arguments,
@@ -188,11 +189,10 @@ def _usage(reported: Json) -> Usage | None:
     """Return the tokens of a call. Raises `Malformed` for what counts none."""
     if reported is None:
         return None
-    if isinstance(reported, Mapping):
-        for names, read in _COUNTS:
-            input_tokens, output_tokens = (token_count(reported.get(name)) for name in names)
-            if input_tokens is not None and output_tokens is not None:
-                return read(reported) or Usage(input=input_tokens, output=output_tokens)
+    for names, read in _COUNTS:
+        input_tokens, output_tokens = (token_count(at(reported, name)) for name in names)
+        if input_tokens is not None and output_tokens is not None:
+            return read(reported) or Usage(input=input_tokens, output=output_tokens)
     raise Malformed("usage has no counts of input and output tokens")
 
 
@@ -210,10 +210,10 @@ def _cost(reported: Json) -> float | None:
 def _tool_call(reported: Json) -> ToolCall:
     """Return a call in our shape, or in OpenAI's: `{"function": {"name": …, "arguments": "…"}}`."""
     call = reported.get("function", reported) if isinstance(reported, Mapping) else None
-    name = call.get("name") if isinstance(call, Mapping) else None
-    if not isinstance(call, Mapping) or not isinstance(name, str):
+    name = at(call, "name")
+    if not isinstance(name, str):
         raise Malformed("a tool call has no name")
-    return ToolCall(name=name, arguments=tool_arguments(call.get("arguments")))
+    return ToolCall(name=name, arguments=tool_arguments(at(call, "arguments")))
 
 
 def _kind(value: Json) -> str:

@@ -81,53 +81,44 @@ _BASE_URL = "check `base_url` in llmops.yaml"
 _TLS = "TLS with {host} failed ({cause}): SSL_CERT_FILE can name a private authority's certificate"
 _FAILED = "the connection with {host} failed ({cause})"
 
-EXCEPTIONS: Mapping[type[Exception], tuple[FailureKind, bool, str]] = {
-    Forbidden: (FailureKind.BAD_REQUEST, False, "{cause}"),
-    aiohttp.InvalidURL: (FailureKind.BAD_REQUEST, False, f"{{url}} is no URL: {_BASE_URL}"),
-    aiohttp.NonHttpUrlClientError: (FailureKind.BAD_REQUEST, False, _FAILED),
+_LOST: ErrorClass = (FailureKind.CONNECTION, True)
+_BROKEN: ErrorClass = (FailureKind.CONNECTION, False)
+_WRONG: ErrorClass = (FailureKind.BAD_REQUEST, False)
+
+EXCEPTIONS: Mapping[type[Exception], tuple[ErrorClass, str]] = {
+    Forbidden: (_WRONG, "{cause}"),
+    aiohttp.InvalidURL: (_WRONG, f"{{url}} is no URL: {_BASE_URL}"),
+    aiohttp.NonHttpUrlClientError: (_WRONG, _FAILED),
     aiohttp.ClientHttpProxyError: (
-        FailureKind.CONNECTION,
-        False,
+        _BROKEN,
         f"the proxy {{proxy}} answered {{cause}}: {_PROXIES}",
     ),
-    aiohttp.ClientProxyConnectionError: (
-        FailureKind.CONNECTION,
-        True,
-        f"no proxy at {{proxy}} ({{cause}}): {_PROXIES}",
-    ),
-    aiohttp.ClientSSLError: (FailureKind.CONNECTION, False, _TLS),
+    aiohttp.ClientProxyConnectionError: (_LOST, f"no proxy at {{proxy}} ({{cause}}): {_PROXIES}"),
+    aiohttp.ClientSSLError: (_BROKEN, _TLS),
     aiohttp.ClientConnectorDNSError: (
-        FailureKind.CONNECTION,
-        True,
+        _LOST,
         f"{{host}} is no known host ({{cause}}): {_BASE_URL} and the network",
     ),
     aiohttp.ClientConnectorError: (
-        FailureKind.CONNECTION,
-        True,
+        _LOST,
         f"no server answers at {{url}} ({{cause}}): start it, or {_BASE_URL}",
     ),
     aiohttp.ConnectionTimeoutError: (
-        FailureKind.CONNECTION,
-        True,
+        _LOST,
         f"{{host}} was not reached within {CONNECTING:g} s: {_BASE_URL}, the network and the proxy",
     ),
-    aiohttp.ServerFingerprintMismatch: (FailureKind.CONNECTION, False, _FAILED),
-    aiohttp.ServerDisconnectedError: (
-        FailureKind.CONNECTION,
-        True,
-        "{host} closed the connection before it answered",
-    ),
-    aiohttp.ClientPayloadError: (FailureKind.CONNECTION, True, "the answer of {host} was cut off"),
+    aiohttp.ServerFingerprintMismatch: (_BROKEN, _FAILED),
+    aiohttp.ServerDisconnectedError: (_LOST, "{host} closed the connection before it answered"),
+    aiohttp.ClientPayloadError: (_LOST, "the answer of {host} was cut off"),
     aiohttp.ClientResponseError: (
-        FailureKind.BAD_ANSWER,
-        True,
+        (FailureKind.BAD_ANSWER, True),
         f"{{url}} does not answer in HTTP ({{cause}}): {_BASE_URL}",
     ),
-    aiohttp.ClientError: (FailureKind.CONNECTION, True, _FAILED),
-    ssl.SSLError: (FailureKind.CONNECTION, False, _TLS),
-    OSError: (FailureKind.CONNECTION, True, _FAILED),
+    aiohttp.ClientError: (_LOST, _FAILED),
+    ssl.SSLError: (_BROKEN, _TLS),
+    OSError: (_LOST, _FAILED),
 }
-"""What each means, whether a retry may help, and what is said: the first that fits counts."""
+"""What each is, and what is said about it. The first that fits counts: narrow before wide."""
 _NEXT: Mapping[ErrorClass, str] = {
     (FailureKind.AUTHENTICATION, False): "{key}",
     (FailureKind.NOT_FOUND, False): "check `model` and `base_url` in llmops.yaml: this was {url}",
@@ -147,7 +138,12 @@ class Connections(aiohttp.TCPConnector):
 
     def __init__(self, url: str, resolver: AbstractResolver | None = None) -> None:
         """`resolver` finds addresses, where not every one may be called."""
-        super().__init__(limit=0, keepalive_timeout=IDLE, ssl=_tls(url), resolver=resolver)
+        tls: ssl.SSLContext | bool = True
+        if url.startswith("https:"):
+            # The system's certificates, or SSL_CERT_FILE's, and Mozilla's where it has none.
+            tls = ssl.create_default_context()
+            tls.load_verify_locations(certifi.where())
+        super().__init__(limit=0, keepalive_timeout=IDLE, ssl=tls, resolver=resolver)
         self._used: WeakSet[Any] = WeakSet()  # the protocols of connections that were used before
         self._reuses = True
         self._requests: dict[str, int] = {}
@@ -346,7 +342,7 @@ class JsonClient:
 
     def failure(self, error: Exception) -> Failure:
         """Return the failure that an exception of the transport stands for."""
-        kind, retryable, sentence = next(
+        (kind, retryable), sentence = next(
             row for known, row in EXCEPTIONS.items() if isinstance(error, known)
         )
         message = self._fill(sentence, _cause(error))
@@ -414,15 +410,6 @@ def proxy_for(url: str, environ: Mapping[str, str]) -> str | None:
                 )
             return proxy
     return None
-
-
-def _tls(url: str) -> ssl.SSLContext | bool:
-    """Trust the system's certificates, or SSL_CERT_FILE's, and Mozilla's where it has none."""
-    if not url.startswith("https:"):
-        return True
-    context = ssl.create_default_context()
-    context.load_verify_locations(certifi.where())
-    return context
 
 
 async def _receive(

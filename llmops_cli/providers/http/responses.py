@@ -14,13 +14,23 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import NoReturn, TypeAlias, cast
+from typing import Any, NoReturn, TypeAlias, cast
 
 from llmops_cli.core.digest import Json
 from llmops_cli.core.result import Failure, FailureKind, Usage
 
 MAX_TOKENS = 10**12
 """The most tokens of a call; a larger count is treated as missing."""
+
+
+def at(value: object, *keys: str | int) -> Any:  # noqa: ANN401 - whatever a server sent
+    """Return what is at `keys` of nested JSON; None where there is nothing."""
+    for key in keys:
+        if isinstance(key, str):
+            value = value.get(key) if isinstance(value, Mapping) else None
+        else:
+            value = value[key] if isinstance(value, list) and key < len(value) else None
+    return value
 
 
 def strict_json(text: str) -> Json:
@@ -70,16 +80,15 @@ def openai_usage(reported: object) -> Usage | None:
     input_tokens, output_tokens, total = (token_count(reported.get(name)) for name in names)
     if not input_tokens or (output_tokens is None and total is None):
         return None
-    details = reported.get("prompt_tokens_details")
-    parts = details if isinstance(details, Mapping) else {}
+    parts = reported.get("prompt_tokens_details")
     read = _first_count(
-        parts.get("cached_tokens"),
+        at(parts, "cached_tokens"),
         reported.get("cache_read_input_tokens"),
         reported.get("prompt_cache_hit_tokens"),
         reported.get("cached_tokens"),
     )
     write = _first_count(
-        parts.get("cache_write_tokens"), reported.get("cache_creation_input_tokens")
+        at(parts, "cache_write_tokens"), reported.get("cache_creation_input_tokens")
     )
     return _usage(input_tokens, max(output_tokens or 0, (total or 0) - input_tokens), read, write)
 
@@ -97,9 +106,8 @@ def anthropic_usage(reported: object) -> Usage | None:
         return None
     read = _first_count(reported.get("cache_read_input_tokens"))
     write = _first_count(reported.get("cache_creation_input_tokens"))
-    by_time = reported.get("cache_creation")
-    hour = by_time.get("ephemeral_1h_input_tokens") if isinstance(by_time, Mapping) else None
-    return _usage(uncached + read + write, output_tokens, read, write, _first_count(hour))
+    hour = _first_count(at(reported, "cache_creation", "ephemeral_1h_input_tokens"))
+    return _usage(uncached + read + write, output_tokens, read, write, hour)
 
 
 def _first_count(*values: object) -> int:
@@ -305,10 +313,9 @@ def error_body(answer: Json) -> ErrorBody:
 def _error_body(error: Mapping[str, Json]) -> ErrorBody:
     names = (error.get("code"), error.get("type"))
     message = _one_line(error.get("message"))
-    metadata = error.get("metadata")
     filtered = (
         any(isinstance(name, str) and name in FILTERED for name in names)  # Azure
-        or (isinstance(metadata, Mapping) and "reasons" in metadata)  # OpenRouter
+        or at(error, "metadata", "reasons") is not None  # OpenRouter
         or "ContentPolicyViolationError" in message  # LiteLLM
     )
     return ErrorBody(
@@ -348,6 +355,6 @@ def _status(name: Json) -> int | None:
 def _delays(details: Json) -> Iterator[float]:
     """Yield the waits in Google's `google.rpc.RetryInfo`, which comes in no header."""
     for detail in details if isinstance(details, list) else ():
-        delay = detail.get("retryDelay") if isinstance(detail, Mapping) else None
+        delay = at(detail, "retryDelay")
         if isinstance(delay, str) and (wait := parse_wait(delay, now=datetime.now(UTC))):
             yield wait

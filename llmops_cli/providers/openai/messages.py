@@ -21,6 +21,7 @@ from typing import Any
 from llmops_cli.core.prompt import Request
 from llmops_cli.core.result import Completion, Failure, FailureKind, ToolCall, Usage
 from llmops_cli.providers.http.responses import (
+    at,
     error_in,
     incomplete,
     openai_usage,
@@ -73,16 +74,13 @@ ANSWERING = frozenset({"content", "refusal", "tool_calls", "reasoning", "reasoni
 
 def completion(answer: Mapping[str, Any]) -> Completion | Failure:
     """Return the first choice of an answer, or why there is none."""
-    choices = answer.get("choices")
-    choice = choices[0] if isinstance(choices, list) and choices else None
-    message = choice.get("message") if isinstance(choice, dict) else None
-    if not isinstance(choice, dict) or not isinstance(message, dict):
+    message, finish = (at(answer, "choices", 0, name) for name in ("message", "finish_reason"))
+    if not isinstance(message, dict):
         return incomplete("it has no choices")
-    finish = choice.get("finish_reason")
     if not isinstance(finish, str) or not finish:
         return incomplete("it has no finish_reason")
     if finish.lower() in BROKEN_OFF:
-        error = error_in({"error": choice.get("error")})
+        error = error_in({"error": at(answer, "choices", 0, "error")})
         words = f": {error.message}" if error and error.message else ""
         return Failure(
             kind=FailureKind.SERVER,
@@ -164,13 +162,10 @@ def embedding_body(request: Request) -> dict[str, Any]:
 
 def embedding(answer: Mapping[str, Any]) -> Completion | Failure:
     """Return the one embedding of an answer as the JSON of its numbers, or why there is none."""
-    data = answer.get("data")
-    first = data[0] if isinstance(data, list) and data else None
-    vector = first.get("embedding") if isinstance(first, dict) else None
+    vector = at(answer, "data", 0, "embedding")
     if not isinstance(vector, list) or not vector or not all(map(_is_number, vector)):
         return incomplete("it has no embedding")
-    reported = answer.get("usage")
-    count = token_count(reported.get("prompt_tokens")) if isinstance(reported, Mapping) else None
+    count = token_count(at(answer, "usage", "prompt_tokens"))
     return Completion(
         text=json.dumps(vector, separators=(",", ":")),
         usage=None if count is None else Usage(input=count, output=0),

@@ -1,21 +1,30 @@
-"""The score test at its edges, where other tests divide by zero."""
+"""The score test at its edges, where other tests divide by zero; groups and Student's t."""
 
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from statistics import NormalDist
 
 import numpy as np
 import pytest
+from scipy import stats
 
 from llmops_cli.gate.score_test import (
+    NORMAL,
     Groups,
+    Reference,
     Statistic,
     corrected_z,
+    design_effect,
     group_sample,
+    group_variance,
     log_chance_unseen,
     lower_end,
+    reference,
     sample,
+    t_cdf,
+    t_quantile,
     unobserved_size,
     upper_end,
     z,
@@ -34,16 +43,11 @@ def test_a_mean_at_the_bound_itself_is_contradicted_by_any_other_value() -> None
     assert z(seen, 1.0) == -math.inf
 
 
-def test_cases_that_all_regressed_leave_nothing_below_them() -> None:
-    seen = sample(np.full(3, -1.0))
-    assert lower_end(seen, Q) == -1.0
-    assert -1.0 < upper_end(seen, Q) < 1.0
-
-
-def test_cases_that_all_improved_leave_nothing_above_them() -> None:
-    seen = sample(np.full(3, 1.0))
-    assert upper_end(seen, Q) == 1.0
-    assert -1.0 < lower_end(seen, Q) < 1.0
+def test_cases_that_all_regressed_or_improved_leave_nothing_beyond_them() -> None:
+    regressed, improved = sample(np.full(3, -1.0)), sample(np.full(3, 1.0))
+    assert (lower_end(regressed, Q), upper_end(improved, Q)) == (-1.0, 1.0)
+    assert -1.0 < upper_end(regressed, Q) < 1.0
+    assert -1.0 < lower_end(improved, Q) < 1.0
 
 
 def test_without_any_difference_z_has_the_closed_form() -> None:
@@ -118,3 +122,75 @@ def test_an_empty_sample_and_a_value_beyond_the_bounds_are_refused() -> None:
         sample(np.array([]))
     with pytest.raises(ValueError, match=r"within \[0.0, 1.0\]"):
         sample(np.array([-0.5, 0.5]), low=0.0, high=1.0)
+
+
+def groups(*labels: int) -> Groups:
+    return Groups.of(np.array(labels, dtype=np.int32))
+
+
+COPIES = np.repeat(np.array([1.0, 0, 0, -1, 0, 1, 0, 0, -1, 0]), 4)
+"""Ten values of which each group of four cases has one."""
+
+
+@pytest.mark.parametrize(
+    ("values", "labels", "effect"),
+    [
+        (COPIES, np.repeat(np.arange(10), 4), 4 * 10 / 9),
+        ([1.0, -1.0] * 10, np.repeat(np.arange(10), 2), 1.0),
+        (np.zeros(4), [0, 0, 1, 1], 2.0),
+        (np.zeros(4), [0, 0, 0, 1], 2.5),
+        (np.zeros(4), [0, 1, 2, 3], 1.0),
+        *((np.full(56, value), np.arange(56) % 14, 4.0) for value in (-1 / 3, 0.1, 2 / 7)),
+    ],
+    ids=[
+        "cases that copy each other count once",
+        "groups never make the evidence stronger",
+        "without variance the cases of a group count as wholly alike",
+        "also in groups of different sizes",
+        "without variance cases of their own are independent",
+        *(f"equal differences have no variance, rounded as {value}" for value in "abc"),
+    ],
+)
+def test_the_design_effect_is_what_groups_cost(
+    values: Sequence[float], labels: Sequence[int], effect: float
+) -> None:
+    assert design_effect(np.array(values), groups(*labels)) == pytest.approx(effect, rel=1e-12)
+
+
+def test_a_single_group_tells_nothing_about_variance() -> None:
+    assert group_variance(np.array([0.0, 1.0]), groups(7, 7)) == math.inf
+
+
+def test_without_groups_the_reference_is_normal() -> None:
+    assert reference(np.array([0.0, 1.0]), None) is NORMAL
+    assert NORMAL.critical(0.05) == pytest.approx(1.6448536269514722)
+    assert NORMAL.below(-1.6448536269514722) == pytest.approx(0.05)
+
+
+def test_with_groups_the_reference_is_a_stretched_t() -> None:
+    together = groups(*np.repeat(np.arange(10), 4))
+    judged_by = reference(COPIES, together)
+    assert judged_by == Reference(degrees=9, scale=math.sqrt(design_effect(COPIES, together)))
+    assert judged_by.critical(0.05) == pytest.approx(1.8331129 * math.sqrt(40 / 9), rel=1e-6)
+    assert judged_by.below(-judged_by.critical(0.05)) == pytest.approx(0.05)
+
+
+DEGREES = (1, 2, 3, 4, 5, 9, 10, 57, 100, 4_999, 50_000)
+
+
+@pytest.mark.parametrize("degrees", DEGREES)
+def test_the_distribution_is_scipy_s(degrees: int) -> None:
+    points = (-40.0, -2.3, -0.1, 0.0, 0.7, 1.9, 6.0)
+    found = [t_cdf(t, degrees) for t in points]
+    assert found == pytest.approx([stats.t.cdf(t, degrees) for t in points], abs=1e-12)
+
+
+@pytest.mark.parametrize("degrees", DEGREES)
+def test_the_quantiles_are_scipy_s(degrees: int) -> None:
+    levels = (0.0125, 0.05, 0.4, 0.6, 0.95, 0.9875, 0.9999)
+    found = [t_quantile(p, degrees) for p in levels]
+    assert found == pytest.approx([stats.t.ppf(p, degrees) for p in levels], rel=1e-8)
+
+
+def test_infinite_statistics_are_certain() -> None:
+    assert (t_cdf(math.inf, 9), t_cdf(-math.inf, 9)) == (1.0, 0.0)

@@ -15,14 +15,14 @@ from llmops_cli.core.policy import Decision, NoWorse, Policy
 from llmops_cli.gate.calibration import kappa, lang_reiczigel, rogan_gladen, wilson, youden
 from llmops_cli.gate.decide import benjamini_hochberg, holm
 from llmops_cli.gate.paired_test import cases_needed
-from llmops_cli.gate.rules import quantile_upper_bound
+from llmops_cli.gate.rules import quantile_bounds
 from llmops_cli.gate.score_test import (
+    NORMAL,
     Groups,
     Sample,
     design_effect,
     group_variance,
     lower_end,
-    reference,
     sample,
     upper_end,
     z,
@@ -84,8 +84,9 @@ def paired(wins: int, losses: int, n: int) -> Sample:
     return sample(np.repeat([-1.0, 0.0, 1.0], [losses, n - wins - losses, wins]))
 
 
-def two_sided(conf: float) -> float:
-    return reference(np.zeros(1), None).critical((1 - conf) / 2)
+def interval(seen: Sample, level: float) -> list[float]:
+    critical = NORMAL.critical((1 - level) / 2)
+    return [lower_end(seen, critical, z), upper_end(seen, critical, z)]
 
 
 def test_every_vector_is_either_reproduced_or_named_with_the_reason_why_not() -> None:
@@ -97,8 +98,7 @@ def test_every_vector_is_either_reproduced_or_named_with_the_reason_why_not() ->
 def test_on_paired_binary_outcomes_the_interval_is_tango_s(name: str) -> None:
     cases, expected = vectors()[name]["input"], vectors()[name]["expected"]
     seen = paired(cases["wins"], cases["losses"], cases["n"])
-    critical = two_sided(cases["conf"])
-    ends = [lower_end(seen, critical, z), upper_end(seen, critical, z)]
+    ends = interval(seen, cases["conf"])
     assert ends == pytest.approx(expected["full_precision"], abs=1e-6)
     if "published" in expected:
         assert ends == pytest.approx(expected["published"], abs=vectors()[name]["tol"])
@@ -108,9 +108,9 @@ def test_the_interval_of_three_trials_per_case_is_the_reference_s() -> None:
     vector = vectors()["score_K3"]
     d = [0.0] * 40 + [-1, -1, -2 / 3, -1 / 3, -1 / 3, 1 / 3, 1 / 3, 2 / 3, 1, -1]
     seen = sample(np.array(d))
-    critical = two_sided(vector["input"]["conf"])
-    ends = [lower_end(seen, critical, z), upper_end(seen, critical, z)]
-    assert ends == pytest.approx(vector["expected"]["interval"], abs=vector["tol"])
+    assert interval(seen, vector["input"]["conf"]) == pytest.approx(
+        vector["expected"]["interval"], abs=vector["tol"]
+    )
     assert z(seen, -0.05) == pytest.approx(vector["expected"]["z_at_minus_0_05"], abs=1e-6)
     assert z(seen, 0.0) == pytest.approx(vector["expected"]["z_at_0"], abs=1e-6)
 
@@ -118,14 +118,14 @@ def test_the_interval_of_three_trials_per_case_is_the_reference_s() -> None:
 def test_the_interval_of_continuous_differences_is_the_reference_s() -> None:
     vector = vectors()["score_continuous"]
     seen = sample(np.array([round(0.1 * math.sin(i) - 0.01, 6) for i in range(60)]))
-    critical = two_sided(vector["input"]["conf"])
-    ends = [lower_end(seen, critical, z), upper_end(seen, critical, z)]
-    assert ends == pytest.approx(vector["expected"]["interval"], abs=vector["tol"])
+    assert interval(seen, vector["input"]["conf"]) == pytest.approx(
+        vector["expected"]["interval"], abs=vector["tol"]
+    )
 
 
 def test_the_verdicts_by_the_uncorrected_statistic_are_the_reference_s() -> None:
     vector = vectors()["verdicts"]
-    critical = two_sided(0.9)
+    critical = NORMAL.critical(0.05)
     for (losses, wins, n), expected in zip(
         vector["input"]["cases"], vector["expected"]["verdict"], strict=True
     ):
@@ -170,8 +170,8 @@ def test_holm_and_benjamini_hochberg_adjust_the_1995_data_as_published() -> None
 
 def test_a_95th_percentile_has_an_upper_bound_from_59_calls() -> None:
     expected = vectors()["p95_upper_bound_min_n"]["expected"]
-    assert quantile_upper_bound(np.arange(1.0, 59.0), 0.95, 0.05) is None
-    assert quantile_upper_bound(np.arange(1.0, 60.0), 0.95, 0.05) == expected["high_59"]
+    assert quantile_bounds(np.arange(1.0, 59.0), 0.95, 0.05, 0.05)[1] is None
+    assert quantile_bounds(np.arange(1.0, 60.0), 0.95, 0.05, 0.05)[1] == expected["high_59"]
 
 
 def test_the_cases_needed_for_80_percent_power_are_the_closed_form_s() -> None:
@@ -184,9 +184,9 @@ def test_on_one_sample_the_interval_is_wilson_s() -> None:
     vector = vectors()["wilson_cp"]
     k, n = vector["input"]["k"], vector["input"]["n"]
     seen = sample(np.repeat([0.0, 1.0], [n - k, k]), low=0.0, high=1.0)
-    critical = two_sided(vector["input"]["conf"])
-    ends = [lower_end(seen, critical, z), upper_end(seen, critical, z)]
-    assert ends == pytest.approx(vector["expected"]["wilson"], abs=vector["tol"])
+    assert interval(seen, vector["input"]["conf"]) == pytest.approx(
+        vector["expected"]["wilson"], abs=vector["tol"]
+    )
     found = wilson(k, n, vector["input"]["conf"])
     assert found is not None
     assert [found.lower, found.upper] == pytest.approx(

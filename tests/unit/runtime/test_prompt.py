@@ -1,4 +1,4 @@
-"""What a loaded prompt renders, and what it refuses."""
+"""What a loaded prompt renders, what it refuses, and that the SDKs send what `eval` sends."""
 
 from __future__ import annotations
 
@@ -11,17 +11,22 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from anthropic import Anthropic
+from openai import OpenAI
 from openai.types.chat import ChatCompletionMessageParam
 from pydantic import TypeAdapter
 
 from llmops_cli.core.digest import Json
 from llmops_cli.core.errors import LlmopsError
-from llmops_cli.core.prompt import Case, Message, Model, Prompt, Target
+from llmops_cli.core.prompt import Case, Message, Model, Prompt, Request, Target
 from llmops_cli.project.templates import Templates
+from llmops_cli.providers.anthropic import messages
+from llmops_cli.providers.openai import messages as chat
 from llmops_cli.registry.release import release_target
 from llmops_cli.runtime import Prompt as Loaded
-from llmops_cli.runtime import WrongInputs, load_prompt
+from llmops_cli.runtime import Rendered, WrongInputs, load_prompt
 from llmops_cli.stores.registry import Registry
+from tests.servers.faulty import FaultServer
 from tests.unit.releases import ADA
 from tests.unit.stores.values import plain
 
@@ -46,9 +51,7 @@ PROMPT = Prompt(
         "self": {"required": False},
     },
     messages=(
-        Message(
-            role="system", content="Be {{ tone }}.{% for p in passages %}\n- {{ p }}{% endfor %}"
-        ),
+        Message(role="system", content=SYSTEM),
         Message(role="user", content="{{ question }}{% if count %} ({{ count }}){% endif %}"),
     ),
     response_format="json_schema",
@@ -73,13 +76,9 @@ def prompt(tmp_path: Path) -> Loaded:
 
 
 def test_it_says_what_it_is(prompt: Loaded) -> None:
-    target = Target(prompt=PROMPT, model=MODEL)
     assert (str(prompt), prompt.name, prompt.version) == ("help@v1", "help", 1)
-    assert (prompt.provider, prompt.model, prompt.digest) == (
-        "openai",
-        "gpt-4.1-mini",
-        target.digest,
-    )
+    assert (prompt.provider, prompt.model) == ("openai", "gpt-4.1-mini")
+    assert prompt.digest == Target(prompt=PROMPT, model=MODEL).digest
     assert prompt.inputs == ("question", "passages", "tone", "count", "self")
 
 
@@ -89,12 +88,11 @@ def test_it_sends_what_eval_sends(prompt: Loaded) -> None:
     case = Case(
         id="one",
         inputs={**GOOD, "count": 3, "tone": "brief"},
-        messages=tuple(Message(role=each["role"], content=each["content"]) for each in earlier),  # type: ignore[arg-type]  # a test's own roles
+        messages=tuple(Message(**turn) for turn in earlier),  # type: ignore[arg-type]  # a test's own roles
     )
-    target = Target(prompt=PROMPT, model=MODEL)
-    asked = target.request(Templates(PROMPT).messages(case))
-    assert rendered.request == asked
-    assert rendered.request.digest == asked.digest
+    request = Target(prompt=PROMPT, model=MODEL).request(Templates(PROMPT).messages(case))
+    assert rendered.request == request
+    assert rendered.request.digest == request.digest
 
 
 def test_a_rendering_holds_what_the_sdks_take(prompt: Loaded) -> None:
@@ -116,7 +114,8 @@ def test_a_rendering_holds_what_the_sdks_take(prompt: Loaded) -> None:
 
 def test_the_arguments_for_openai_are_its_body_with_the_unknown_apart(prompt: Loaded) -> None:
     rendered = prompt.render(**GOOD)
-    assert rendered.openai() == {
+    sent = rendered.openai()
+    assert sent == {
         "model": "gpt-4.1-mini",
         "messages": rendered.messages,
         "temperature": 0,
@@ -125,6 +124,8 @@ def test_the_arguments_for_openai_are_its_body_with_the_unknown_apart(prompt: Lo
         "response_format": rendered.response_format,
         "extra_body": {"top_k": 3},
     }
+    schema = sent["response_format"]["json_schema"]["schema"]
+    assert list(schema["properties"]) == ["why", "answer"]  # the order in which a model answers
 
 
 def test_the_arguments_for_anthropic_have_its_shape(prompt: Loaded) -> None:
@@ -133,12 +134,6 @@ def test_the_arguments_for_anthropic_have_its_shape(prompt: Loaded) -> None:
     assert sent["messages"] == [{"role": "user", "content": "Why?"}]
     assert sent["output_config"] == {"format": {"type": "json_schema", "schema": SCHEMA}}
     assert sent["extra_body"] == {"top_k": 3}
-
-
-def test_a_schema_keeps_the_order_in_which_a_model_answers(prompt: Loaded) -> None:
-    sent = prompt.render(**GOOD).openai()
-    schema = sent["response_format"]["json_schema"]["schema"]
-    assert list(schema["properties"]) == ["why", "answer"]
 
 
 def test_nothing_can_be_changed(prompt: Loaded) -> None:
@@ -160,18 +155,15 @@ def test_nothing_can_be_changed(prompt: Loaded) -> None:
     assert prompt.render(**GOOD).openai() == before
 
 
-def test_inputs_are_the_callers_own_too(prompt: Loaded) -> None:
-    passages = ["One."]
-    rendered = prompt.render(question="Why?", passages=passages)
-    passages.append("Two.")
-    assert rendered.messages[0]["content"] == "Be kind.\n- One."
-
-
 class Tone(str, Enum):  # noqa: UP042 - the older way, whose str() is not its value
     BRIEF = "brief"
 
 
-def test_what_is_nearly_plain_becomes_plain(prompt: Loaded) -> None:
+def test_inputs_are_the_callers_own_and_what_is_nearly_plain_becomes_plain(prompt: Loaded) -> None:
+    passages = ["One."]
+    rendered = prompt.render(question="Why?", passages=passages)
+    passages.append("Two.")
+    assert rendered.messages[0]["content"] == "Be kind.\n- One."
     rendered = prompt.render(question="Why?", passages=("One.",), tone=Tone.BRIEF, self=None)
     assert rendered.messages[0]["content"] == "Be brief.\n- One."
 
@@ -234,3 +226,42 @@ def test_what_a_template_cannot_do_with_its_inputs_is_a_wrong_input(tmp_path: Pa
     release_target(Registry(tmp_path), Target(prompt=made, model=MODEL), {}, ADA, redact=plain)
     with pytest.raises(WrongInputs, match=r"message 1 \(user\) for the case 'help@v1'"):
         load_prompt("help@v1", source=tmp_path).render(a={"c": 1})
+
+
+def rendering(**changes: object) -> Rendered:
+    values: dict[str, object] = {
+        "provider": "openai",
+        "model": "tiny",
+        "parameters": {"max_tokens": 9},
+        "extra_body": {"guided": True},
+        "messages": (
+            Message(role="system", content="Be brief."),
+            Message(role="user", content=({"type": "text", "text": "hello"},)),
+        ),
+        "response_format": "json_schema",
+        "json_schema": {"type": "object", "properties": {"z": {}, "a": {}}},
+        "tools": (TOOL,),
+    }
+    request = Request(**{**values, **changes})  # type: ignore[arg-type]  # fields by name
+    return Rendered(name="help", version=1, digest="sha256:0", request=request)
+
+
+def test_the_sdks_send_what_eval_sends() -> None:
+    with FaultServer() as server:
+        made = rendering()
+        with OpenAI(api_key="none", base_url=server.url) as client:
+            chatted = client.chat.completions.create(**made.openai())
+        assert chatted.choices[0].message.content == "hello"
+        assert server.last is not None
+        assert server.last.body == chat.body(made.request)
+        made = rendering(provider="anthropic")
+        with Anthropic(api_key="none", base_url=server.root) as claude:
+            message = claude.messages.create(**made.anthropic())
+        assert message.content[0].text == "hello"
+        assert server.last.body == messages.body(made.request)
+
+
+def test_a_prompt_that_asks_for_no_format_and_no_tools_sends_none() -> None:
+    made = rendering(response_format=None, json_schema=None, tools=(), extra_body={})
+    assert (made.response_format, made.tools) == (None, [])
+    assert made.openai().keys() == {"model", "messages", "max_tokens"}

@@ -18,6 +18,11 @@ from tests.unit.releases import event, measured, promote_all, released, rows, ta
 TEXTS = ("Answer.", "Answer well.", "Answer better.")
 
 
+@pytest.fixture
+def registry(tmp_path: Path) -> Registry:
+    return Registry(tmp_path)
+
+
 def test_a_version_rebuilds_its_target_from_the_registry_alone(tmp_path: Path) -> None:
     released(tmp_path / "there")
     shutil.copytree(tmp_path / "there" / ".llmops", tmp_path / "here" / ".llmops")
@@ -33,10 +38,9 @@ def test_the_sources_are_kept_as_people_wrote_them(tmp_path: Path) -> None:
     assert (files / "parts/tone.txt").read_bytes() == b"Be kind."
 
 
-def test_names_with_a_slash_are_folders(tmp_path: Path) -> None:
+def test_names_with_a_slash_are_folders(tmp_path: Path, registry: Registry) -> None:
     version = released(tmp_path, name="team/support")
     released(tmp_path, name="team")
-    registry = Registry(tmp_path)
     registry.append(event(version))
     assert (tmp_path / ".llmops/versions/team/support@v1/version.json").is_file()
     assert (tmp_path / ".llmops/log/production/team/support/000001.json").is_file()
@@ -94,27 +98,28 @@ def test_a_second_writer_of_a_number_is_refused_and_changes_nothing(tmp_path: Pa
     assert [each.name for each in (tmp_path / ".llmops/versions").iterdir()] == ["support@v1"]
 
 
-def test_events_make_a_chain_whose_last_one_says_what_runs(tmp_path: Path) -> None:
+def test_events_make_a_chain_whose_last_one_says_what_runs(
+    tmp_path: Path, registry: Registry
+) -> None:
     one, two = (released(tmp_path, text) for text in TEXTS[:2])
-    registry = Registry(tmp_path)
     events = promote_all(registry, one, two)
     assert registry.history("production", "support") == tuple(events)
     assert registry.pointer("production", "support") == events[1]
     assert registry.pointer("staging", "support") is None
 
 
-def test_of_two_promoters_one_wins_and_the_other_gets_an_error(tmp_path: Path) -> None:
+def test_of_two_promoters_one_wins_and_the_other_gets_an_error(
+    tmp_path: Path, registry: Registry
+) -> None:
     one, two = (released(tmp_path, text) for text in TEXTS[:2])
-    registry = Registry(tmp_path)
     registry.append(event(one))
     with pytest.raises(Refused, match="by someone else meanwhile"):
         registry.append(event(two))
     assert registry.pointer("production", "support") == event(one)
 
 
-def test_an_event_that_does_not_follow_is_never_written(tmp_path: Path) -> None:
+def test_an_event_that_does_not_follow_is_never_written(tmp_path: Path, registry: Registry) -> None:
     one, two = (released(tmp_path, text) for text in TEXTS[:2])
-    registry = Registry(tmp_path)
     registry.append(event(one))
     forged = event(two, after=replace(event(one), actor="Eve"))
     with pytest.raises(IntegrityBroken, match="does not follow"):
@@ -123,8 +128,9 @@ def test_an_event_that_does_not_follow_is_never_written(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("harm", ["edited", "removed", "swapped"])
-def test_a_middle_event_that_was_touched_breaks_the_chain(tmp_path: Path, harm: str) -> None:
-    registry = Registry(tmp_path)
+def test_a_middle_event_that_was_touched_breaks_the_chain(
+    tmp_path: Path, registry: Registry, harm: str
+) -> None:
     promote_all(registry, *(released(tmp_path, text) for text in TEXTS))
     folder = tmp_path / ".llmops/log/production/support"
     middle, third = folder / "000002.json", folder / "000003.json"
@@ -141,9 +147,8 @@ def test_a_middle_event_that_was_touched_breaks_the_chain(tmp_path: Path, harm: 
     assert str(folder) in broken.value.message
 
 
-def test_a_rollback_moves_the_pointer_and_quarantines(tmp_path: Path) -> None:
+def test_a_rollback_moves_the_pointer_and_quarantines(tmp_path: Path, registry: Registry) -> None:
     one, two = (released(tmp_path, text) for text in TEXTS[:2])
-    registry = Registry(tmp_path)
     _, second = promote_all(registry, one, two)
     back = event(one, after=second, changes={"action": "rollback"})
     lifted = event(two, after=back, changes={"action": "override"})
@@ -154,9 +159,8 @@ def test_a_rollback_moves_the_pointer_and_quarantines(tmp_path: Path) -> None:
     assert registry.quarantined("support") == frozenset()
 
 
-def test_a_quarantine_moves_nothing(tmp_path: Path) -> None:
+def test_a_quarantine_moves_nothing(tmp_path: Path, registry: Registry) -> None:
     one, two = (released(tmp_path, text) for text in TEXTS[:2])
-    registry = Registry(tmp_path)
     (first,) = promote_all(registry, one)
     bad = VersionRef(number=two.number, digest=two.digest)
     changes = {"action": "quarantine", "from_version": bad, "to_version": None}
@@ -165,9 +169,8 @@ def test_a_quarantine_moves_nothing(tmp_path: Path) -> None:
     assert registry.quarantined("support") == {2}
 
 
-def test_addresses(tmp_path: Path) -> None:
+def test_addresses(tmp_path: Path, registry: Registry) -> None:
     one, two, three = (released(tmp_path, text) for text in TEXTS)
-    registry = Registry(tmp_path)
     promote_all(registry, one, two, one, two)
     prefix = three.target[:20]
     selectors = ["v2", "latest", "production", "production~0", "production~1", prefix]
@@ -185,20 +188,18 @@ def test_addresses(tmp_path: Path) -> None:
     ],
 )
 def test_an_address_of_nothing_says_what_there_is(
-    tmp_path: Path, selector: str, message: str
+    tmp_path: Path, registry: Registry, selector: str, message: str
 ) -> None:
-    registry = Registry(tmp_path)
     registry.append(event(released(tmp_path)))
     with pytest.raises(Refused, match=message) as refused:
         registry.resolve("support", selector)
     assert isinstance(refused.value, UnknownName) == message.startswith("unknown")
 
 
-def test_evidence_comes_back_as_it_was_written(tmp_path: Path) -> None:
+def test_evidence_comes_back_as_it_was_written(tmp_path: Path, registry: Registry) -> None:
     one = released(tmp_path)
     found = rows("Answer.", None, wrong=2)
     evidence = measured(tmp_path, one, None, found=found)
-    registry = Registry(tmp_path)
     assert registry.evidence("support", 1) == (evidence,)
     assert list(read_rows(evidence)) == found
     assert len(read_texts(evidence)) == 120
@@ -208,18 +209,12 @@ def test_evidence_comes_back_as_it_was_written(tmp_path: Path) -> None:
 
 
 def test_the_same_measurement_is_the_same_files(tmp_path: Path) -> None:
-    for place in ("here", "there"):
-        one = released(tmp_path / place)
-        measured(tmp_path / place, one, None, found=rows("Answer.", None))
-    here, there = (
-        {path.relative_to(tmp_path / place): path.read_bytes() for path in _files(tmp_path / place)}
-        for place in ("here", "there")
-    )
-    assert here == there
-
-
-def _files(folder: Path) -> list[Path]:
-    return [path for path in folder.rglob("*") if path.is_file()]
+    contents = []
+    for root in (tmp_path / "here", tmp_path / "there"):
+        measured(root, released(root), None, found=rows("Answer.", None))
+        files = (path for path in root.rglob("*") if path.is_file())
+        contents.append({path.relative_to(root): path.read_bytes() for path in files})
+    assert contents[0] == contents[1]
 
 
 def test_evidence_is_an_in_toto_statement(tmp_path: Path) -> None:
@@ -247,9 +242,8 @@ def test_evidence_touched_anywhere_is_not_read(tmp_path: Path) -> None:
             path.write_bytes(content[:at] + bytes([content[at] ^ 1]) + content[at + 1 :])
             if _means_the_same(path, content):
                 continue
-            before = Registry(tmp_path)
             try:
-                (evidence,) = before.evidence("support", 1)
+                (evidence,) = Registry(tmp_path).evidence("support", 1)
                 list(read_rows(evidence))
                 read_texts(evidence)
             except IntegrityBroken:

@@ -117,7 +117,7 @@ def test_every_exception_of_the_transport_has_its_place() -> None:
         if issubclass(outcome, Exception) and outcome.__module__ == client_exceptions.__name__
     }
     outcome = {
-        name: next((row[:2] for of, row in EXCEPTIONS.items() if issubclass(item, of)), None)
+        name: next((place for of, (place, _) in EXCEPTIONS.items() if issubclass(item, of)), None)
         for name, item in classes.items()
     }
     expected = {name: place for name, place in EXPECTED.items() if name in classes}
