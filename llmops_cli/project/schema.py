@@ -227,6 +227,7 @@ class WrittenCase(Written):
     )
     known_failing: Text | None = Field(default=None, description="Why it fails today")
     metadata: dict[str, Any] = Field(default_factory=dict)
+    draft: bool = Field(default=False, description="Waits for a review: it is not evaluated")
 
 
 def _rule_shape(kind: type[Rule]) -> type[Written]:
@@ -349,6 +350,7 @@ class WrittenProject(Written):
     trust: list[Text] = Field(
         default_factory=list, description="Project files (globs) whose code may run"
     )
+    watch: dict[Name, Any] = {}
 
 
 Where = Callable[..., Location]
