@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from llmops_cli.core.prompt import Evalset
-from llmops_cli.plugins.catalog import load_scorer
+from llmops_cli.plugins.catalog import load
 from llmops_cli.plugins.scorers import SCORERS
 from llmops_cli.project.templates import Options, Templates
 from tests.unit.project.conftest import PROMPT, Written
@@ -170,7 +171,7 @@ def test_a_string_evaluator_decides_as_on_github(
 ) -> None:
     evalset = own(project, f"[{{name: n, string: {{{condition}: {text}}}}}]")
     (spec,) = evalset.scorers
-    scorer = load_scorer(SCORERS[spec.kind])
+    scorer: Any = load(SCORERS[spec.kind].target)
     assert value(scorer(evalset.cases[0], reply(answer), **spec.options)) == passes
 
 
