@@ -175,7 +175,7 @@ def append_promotion(
         evidence=(answer.evidence.digest,),
         baseline_evidence=answer.baseline_evidence,
         decision=verdict.decision,
-        judged_by=answer.judged_by,
+        judged_by=tuple(evalsets),
         accept_inconclusive=(
             verdict.decision is Decision.INCONCLUSIVE
             and not _lacks_only_a_baseline(verdict, running)

@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 
 from llmops_cli.core.errors import Unmeasured
-from llmops_cli.stores.atomic import AlreadyThere, create_bytes, write_bytes, write_text
+from llmops_cli.stores.atomic import create_bytes, write_bytes, write_text
 from tests.unit.stores.values import plain, start_python
 
 
@@ -59,7 +59,7 @@ def test_a_lone_surrogate_does_not_stop_a_report(tmp_path: Path) -> None:
 
 def test_of_two_writers_of_one_name_one_gets_an_error(tmp_path: Path) -> None:
     create_bytes(tmp_path / "000001.json", b"first")
-    with pytest.raises(AlreadyThere):
+    with pytest.raises(FileExistsError):
         create_bytes(tmp_path / "000001.json", b"second")
     assert (tmp_path / "000001.json").read_bytes() == b"first"
     assert len(list(tmp_path.iterdir())) == 1
@@ -73,7 +73,7 @@ def test_a_disk_without_hard_links_takes_files_too(
 
     monkeypatch.setattr(os, "link", refuse)
     create_bytes(tmp_path / "000001.json", b"first")
-    with pytest.raises(AlreadyThere):
+    with pytest.raises(FileExistsError):
         create_bytes(tmp_path / "000001.json", b"second")
     assert [each.read_bytes() for each in tmp_path.iterdir()] == [b"first"]
 
