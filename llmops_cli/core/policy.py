@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import MISSING, dataclass, field, fields
+from dataclasses import MISSING, dataclass, field, fields, replace
 from enum import Enum
 from functools import partial
 from types import NoneType
@@ -195,6 +195,12 @@ class Policy:
     """Days after which the baseline is run again."""
     judges: Literal["any", "calibrated"] = "any"
     scale_margin: bool = False
+
+    def for_rule(self, rule: NoWorse | Anchor) -> Policy:
+        """Return the policy with the margin and the tolerance of `rule`, where it has its own."""
+        margin = self.margin if rule.margin is None else rule.margin
+        tolerance = self.tolerance if rule.tolerance is None else rule.tolerance
+        return replace(self, margin=margin, tolerance=tolerance)
 
 
 def gated_metrics(policy: Policy) -> set[str]:

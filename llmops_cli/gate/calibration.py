@@ -240,8 +240,8 @@ def scaled(policy: Policy, shrinkage: Mapping[str, float]) -> Policy:
     rules: list[Rule] = []
     for rule in policy.rules:
         if isinstance(rule, (NoWorse, Anchor)) and rule.metric in shrinkage:
-            margin = policy.margin if rule.margin is None else rule.margin
-            rules.append(replace(rule, margin=shown_as(margin, shrinkage[rule.metric])))
+            margin = shown_as(policy.for_rule(rule).margin, shrinkage[rule.metric])
+            rules.append(replace(rule, margin=margin))
         else:
             rules.append(rule)
     return replace(policy, rules=tuple(rules))

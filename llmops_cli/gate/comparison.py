@@ -33,6 +33,7 @@ from numpy.typing import NDArray
 from llmops_cli.core.errors import Refused, UnknownName
 from llmops_cli.core.policy import Policy
 from llmops_cli.core.result import CaseResult, FailureKind, Metric, SideResult, Trial
+from llmops_cli.gate.score_test import Counts, Floats, Groups
 
 TRIALS_BY_LOOK: Mapping[int, int] = {1: 1, 2: 3, 3: 5}
 """Trials per case and side at each look under `on_inconclusive: rerun`."""
@@ -49,8 +50,6 @@ def at_look(policy: Policy, look: int) -> Policy:
     return replace(policy, alpha=policy.alpha * share, beta=policy.beta * share)
 
 
-Floats: TypeAlias = NDArray[np.float64]
-Counts: TypeAlias = NDArray[np.int32]
 Flags: TypeAlias = NDArray[np.bool_]
 
 NO_BASELINE = "no baseline: nothing to compare with"
@@ -104,7 +103,6 @@ def pooled_means(candidate: Tally, baseline: Tally, same: Flags) -> tuple[Floats
 class Scores:
     """One metric on both sides."""
 
-    label: str
     advisory: bool
     paired: bool = False
     """The candidate's values compare both sides: ½ is a tie, and the baseline has none."""
@@ -206,6 +204,10 @@ class Comparison:
         mask = np.zeros(len(self.cases), dtype=np.bool_)
         mask[self.tags.get(tag, [])] = True
         return mask
+
+    def groups(self, mask: Flags) -> Groups | None:
+        """Return the groups of the cases in `mask`, at least one; None where no case names one."""
+        return Groups.of(self.group[mask]) if self.grouped else None
 
     def named(self, mask: Flags) -> tuple[str, ...]:
         """Return the ids of the cases in `mask`, in evalset order."""
@@ -560,7 +562,6 @@ class _Columns:
         everything = (Metric(label=PASS_METRIC, scorer=""), *self.metrics.values())
         scores = {
             metric.label: Scores(
-                label=metric.label,
                 advisory=metric.advisory,
                 paired=metric.paired,
                 due=np.array([not bits or bits >> at & 1 for bits in self.due], dtype=np.bool_),

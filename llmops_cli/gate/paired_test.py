@@ -33,7 +33,6 @@ from llmops_cli.gate.comparison import (
     TRIALS_BY_LOOK,
     Comparison,
     Flags,
-    Floats,
     GateInput,
     at_look,
     pooled_means,
@@ -41,6 +40,7 @@ from llmops_cli.gate.comparison import (
 from llmops_cli.gate.score_test import (
     FEWEST_GROUPS,
     NORMAL,
+    Floats,
     Groups,
     Reference,
     Sample,
@@ -142,7 +142,7 @@ def pairs(comparison: Comparison, label: str, tag: str | None = None) -> Pairs |
         pessimistic[same] = optimistic[same] = 0.0
     else:
         pessimistic = optimistic = np.where(same, 0.0, now - before)
-    labels = comparison.group[mask]
+    groups = comparison.groups(mask)
     return Pairs(
         mask=mask,
         n=n,
@@ -155,8 +155,8 @@ def pairs(comparison: Comparison, label: str, tag: str | None = None) -> Pairs |
         improved=int((comparison.improved(label) & mask).sum()),
         identical=int(same.sum()),
         unmeasured=int(gaps.sum()),
-        groups=Groups.of(labels) if comparison.grouped else None,
-        groups_of_observed=Groups.of(labels[seen]) if comparison.grouped else None,
+        groups=groups,
+        groups_of_observed=groups and Groups.of(groups.numbers[seen]),
         nothing_to_lose=not (candidate.total.any() or baseline.total.any()),
     )
 
@@ -223,10 +223,10 @@ def what_it_can_show(labels: Sequence[str | None], policy: Policy) -> str:
     rules counts, at the error rates of a first look.
     """
     n = len(labels)
-    margins = [rule.margin for rule in policy.rules if isinstance(rule, NoWorse)]
+    margins = [policy.for_rule(rule).margin for rule in policy.rules if isinstance(rule, NoWorse)]
     if not margins:
         return f"the policy has no no_worse rule: {cases(n)} are judged by its other rules alone"
-    smallest = min(policy.margin if margin is None else margin for margin in margins)
+    smallest = min(margins)
     beta, margin = at_look(policy, 1).beta, percent_up(smallest)
     groups, among = groups_of(labels), cases(n)
     if groups is not None:
@@ -309,11 +309,10 @@ def _can_decide(comparison: Comparison, rule: NoWorse, policy: Policy, look: int
     left = _variance_left(comparison, compared.mask, TRIALS_BY_LOOK[look])
     error = math.sqrt(float(compared.observed.var()) * left / n)
     compared_with = reference(compared.observed, groups)
-    margin = policy.margin if rule.margin is None else rule.margin
-    tolerance = policy.tolerance if rule.tolerance is None else rule.tolerance
-    enough = compared.n >= fewest_cases(compared.n, compared.groups, margin, policy.beta)
-    passes = enough and mean - compared_with.critical(policy.beta) * error > -margin
-    return passes or mean + compared_with.critical(policy.alpha) * error < -tolerance
+    rates = policy.for_rule(rule)
+    enough = compared.n >= fewest_cases(compared.n, compared.groups, rates.margin, rates.beta)
+    passes = enough and mean - compared_with.critical(rates.beta) * error > -rates.margin
+    return passes or mean + compared_with.critical(rates.alpha) * error < -rates.tolerance
 
 
 def _variance_left(comparison: Comparison, mask: Flags, trials: int) -> float:
@@ -380,12 +379,7 @@ def measure(rule: NoWorse | Anchor, gate_input: GateInput) -> Measured | Finding
     if settled is not None:
         decision, why = settled
         return replace(finding, decision=decision, why=why, quality=decision is Decision.PASS)
-    rates = gate_input.rates
-    rates = replace(
-        rates,
-        margin=rates.margin if rule.margin is None else rule.margin,
-        tolerance=rates.tolerance if rule.tolerance is None else rule.tolerance,
-    )
+    rates = gate_input.rates.for_rule(rule)
     ruled_out = _rules_out(compared.for_pass, rates)
     at_best = ruled_out
     if compared.unmeasured:

@@ -39,13 +39,13 @@ from llmops_cli.gate.comparison import (
     PASS_METRIC,
     CriticalState,
     Flags,
-    Floats,
     GateInput,
     SideTotals,
     pooled_means,
 )
 from llmops_cli.gate.paired_test import Measured, measure
 from llmops_cli.gate.score_test import (
+    Floats,
     Groups,
     group_variance,
     reference,
@@ -83,8 +83,7 @@ def latency(rule: Latency, gate_input: GateInput) -> Finding:
     if n == 0:
         return finding
     observed = float(seconds[math.ceil(P95 * n) - 1])
-    low = quantile_lower_bound(seconds, P95, gate_input.rates.alpha)
-    high = quantile_upper_bound(seconds, P95, gate_input.rates.beta)
+    low, high = quantile_bounds(seconds, P95, gate_input.rates.alpha, gate_input.rates.beta)
     if low is not None and low > rule.p95:
         decision, side = Decision.FAIL, f"significantly above (at least {low:.2f} s)"
     elif high is not None and high <= rule.p95:
@@ -100,22 +99,18 @@ def latency(rule: Latency, gate_input: GateInput) -> Finding:
     )
 
 
-def quantile_upper_bound(ordered: Floats, p: float, level: float) -> float | None:
-    """Return the upper confidence bound of the p-quantile at 1 − `level`; None without one.
+def quantile_bounds(
+    ordered: Floats, p: float, alpha: float, beta: float
+) -> tuple[float | None, float | None]:
+    """Return the confidence bounds of the p-quantile, below at 1 − `alpha`, above at 1 − `beta`.
 
-    It is the least order statistic x₍ₖ₎ with P(Bin(n, p) < k) ≥ 1 − `level`. `ordered` is
-    ascending.
+    They are the greatest order statistic x₍ₖ₎ with P(Bin(n, p) < k) ≤ `alpha` and the least with
+    P(Bin(n, p) < k) ≥ 1 − `beta`; None without one. `ordered` is ascending.
     """
-    below = _binomial_cdf(len(ordered), p)
-    enough = np.flatnonzero(below[:-1] >= 1.0 - level)
-    return float(ordered[enough[0]]) if len(enough) else None
-
-
-def quantile_lower_bound(ordered: Floats, p: float, level: float) -> float | None:
-    """Return the lower bound: the greatest x₍ₖ₎ with P(Bin(n, p) < k) ≤ `level`."""
-    below = _binomial_cdf(len(ordered), p)
-    few = np.flatnonzero(below[:-1] <= level)
-    return float(ordered[few[-1]]) if len(few) else None
+    below = _binomial_cdf(len(ordered), p)[:-1]
+    few, enough = np.flatnonzero(below <= alpha), np.flatnonzero(below >= 1.0 - beta)
+    low = float(ordered[few[-1]]) if len(few) else None
+    return low, float(ordered[enough[0]]) if len(enough) else None
 
 
 def _binomial_cdf(n: int, p: float) -> Floats:
@@ -155,7 +150,7 @@ def growth(rule: Cost | Tokens, gate_input: GateInput) -> Finding:
     mask = comparison.paired & (now.measured > 0) & (before.measured > 0)
     means = pooled_means(now, before, comparison.identical)
     after_per_trial, before_per_trial = (mean[mask] for mean in means)
-    groups = Groups.of(comparison.group[mask]) if comparison.grouped else None
+    groups = comparison.groups(mask)
     n = int(mask.sum())
     if n < 2 or (groups is not None and groups.too_few):
         few = cases(n) if groups is None else counted(groups.count, "group")
@@ -274,8 +269,7 @@ def _floor_by_bound(
     rule: Floor, gate_input: GateInput, best: Floats, mask: Flags
 ) -> tuple[Decision, str]:
     """Decide whether what the mean estimates, and not only the mean, is under the floor."""
-    comparison = gate_input.comparison
-    groups = Groups.of(comparison.group[mask]) if comparison.grouped else None
+    groups = gate_input.comparison.groups(mask)
     if groups is not None and groups.too_few:
         return Decision.INCONCLUSIVE, f"{counted(groups.count, 'group')} decide nothing"
     critical_value = reference(best, groups).critical(gate_input.rates.alpha)

@@ -30,8 +30,10 @@ from statistics import NormalDist
 from typing import TypeAlias
 
 import numpy as np
+from numpy.typing import NDArray
 
-from llmops_cli.gate.comparison import Counts, Floats
+Floats: TypeAlias = NDArray[np.float64]
+Counts: TypeAlias = NDArray[np.int32]
 
 NEGLIGIBLE = 1e-12
 """A smaller difference is rounding."""

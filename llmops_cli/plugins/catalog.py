@@ -147,17 +147,10 @@ def _code(kind: ScorerKind | ProviderKind, target: str) -> object:
         ) from error
 
 
-def load_scorer(kind: ScorerKind) -> Scorer:
-    """Return the function behind a scorer that needs nothing opened (`not kind.opens`)."""
-    assert not kind.opens
-    return cast("Scorer", _code(kind, kind.target))
-
-
 def open_scorer(kind: ScorerKind, context: PluginContext) -> AbstractAsyncContextManager[Scorer]:
     """Open any scorer for the length of a run: what it keeps open is closed on leaving."""
-    if kind.opens:
-        return cast("OpenScorer", _code(kind, kind.target))(context)
-    return nullcontext(load_scorer(kind))
+    code = _code(kind, kind.target)
+    return cast("OpenScorer", code)(context) if kind.opens else nullcontext(cast("Scorer", code))
 
 
 def open_provider(kind: ProviderKind) -> OpenProvider:

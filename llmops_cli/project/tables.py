@@ -26,7 +26,6 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import Any, TypeAlias
 
-from llmops_cli.core.digest import Json
 from llmops_cli.core.errors import Location, MissingExtra, suggestion
 from llmops_cli.project.documents import NotPlain, decode, load_json, load_yaml
 from llmops_cli.project.inputs import Schemas, is_required
@@ -253,14 +252,14 @@ class _Columns:
 
     def _text_cell(self, target: Field, text: str) -> Any:
         schema = self._shape.inputs[target[1]] if target[0] == "inputs" else {}
+        is_text = schema.get("type") in (None, "string")
         if not text and target[0] not in EMPTY_TEXTS:
-            is_text = schema.get("type") in (None, "string")
             return text if target[0] == "inputs" and is_text and is_required(schema) else _NOTHING
         if target in self._shape.structured:
             return self._structured(target, text)
         match target:
-            case ("inputs", _):
-                return from_text(text, schema)
+            case ("inputs", _) if not is_text:
+                return load_json(text.lower() if schema["type"] == "boolean" else text)
             case ("tags",):
                 return [tag for tag in map(str.strip, re.split("[,;]", text)) if tag]
             case ("contexts",):
@@ -281,11 +280,3 @@ class _Columns:
 
 def _at(where: Location) -> Where:
     return lambda *_: where
-
-
-def from_text(text: str, schema: Mapping[str, Json]) -> Json:
-    """Return a cell as its declared type: text, or else JSON. Raises `ValueError`."""
-    if schema.get("type") in (None, "string"):
-        return text
-    value: Json = load_json(text.lower() if schema["type"] == "boolean" else text)
-    return value

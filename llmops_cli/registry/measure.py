@@ -30,7 +30,7 @@ from llmops_cli.run.prepare import prepare, refuse_unfit
 from llmops_cli.run.run_loop import run_evalsets
 from llmops_cli.run.selection import EvalOptions
 from llmops_cli.run.side import Side, TrialAt, chunks
-from llmops_cli.run.workspace import Workspace, open_workspace, reuse_runs
+from llmops_cli.run.workspace import Workspace, actor, open_workspace, reuse_runs
 from llmops_cli.stores.evidence import has_rows, read_texts
 
 
@@ -122,7 +122,9 @@ def _write(workspace: Workspace, run: Run, now: datetime) -> Evidence:
             for evalset_run in run.evalset_runs
             for name, plain in calibration_records(evalset_run.gating).items()
         },
-        made=Provenance(by=workspace.actor(), at=now.isoformat(timespec="seconds")),
+        made=Provenance(
+            by=actor(workspace.root, workspace.environ), at=now.isoformat(timespec="seconds")
+        ),
     )
     texts = _texts(workspace, run.evalset_runs) if workspace.project.outputs == "commit" else None
     return workspace.registry.write_evidence(

@@ -336,8 +336,7 @@ def _served_by_others(evalset_run: EvalsetRun) -> Iterator[str]:
     """Say which judges another model served than the one that was calibrated."""
     for judge in evalset_run.gating:
         label, calibration = judge.metric.label, judge.calibration
-        states = [side.state for side in evalset_run.sides]
-        served = {model for state in states for model in state.judges.get(label, ())}
+        served = evalset_run.judged_by(label)
         if calibration is not None and calibration.served and served - set(calibration.served):
             yield (
                 f"the judge {label} was calibrated as {' and '.join(calibration.served)}, and "

@@ -30,16 +30,13 @@ from llmops_cli.stores.git import Revision, open_git
 
 THRESHOLDS = ("minimum", "maximum", "negate", "advisory")
 """The fields of a metric that decide what passes."""
-CASE_CHANGES: Sequence[tuple[str, Callable[[Case, Case], bool]]] = (
-    ("edited", lambda old, new: old.facts != new.facts),
-    ("critical no longer", lambda old, new: old.critical and not new.critical),
-    (
-        "known to fail",
-        lambda old, new: old.known_failing is None and new.known_failing is not None,
-    ),
-    ("with other scorers of their own", lambda old, new: old.scorers != new.scorers),
-    ("grouped otherwise", lambda old, new: old.group != new.group),
-)
+CASE_CHANGES: Mapping[str, Callable[[Case, Case], bool]] = {
+    "edited": lambda old, new: old.facts != new.facts,
+    "critical no longer": lambda old, new: old.critical and not new.critical,
+    "known to fail": lambda old, new: old.known_failing is None and new.known_failing is not None,
+    "with other scorers of their own": lambda old, new: old.scorers != new.scorers,
+    "grouped otherwise": lambda old, new: old.group != new.group,
+}
 """What can change in a case, and how messages name it."""
 GATING_FILES = ("llmops.yaml", "prompts/", "evalsets/")
 """The files whose changes on the base a branch can lack."""
@@ -79,19 +76,20 @@ def merge_base(workspace: Workspace) -> Project | None:
     checkout = open_git(workspace.root)
     if checkout is None:
         return None
+
+    def gating_files(revision: Revision) -> Mapping[str, str]:
+        """Return the git id of each relevant file, by path."""
+        blobs = revision.blobs.items()
+        return {path: blob for path, blob in blobs if path.startswith(GATING_FILES)}
+
     try:
         left = checkout.merge_base(workspace.base)
-        if _gating_files(left) == _gating_files(source.revision):
+        if gating_files(left) == gating_files(source.revision):
             return None
         there = AtRevision(left, left.commit[:12])
         return load_project(workspace.root, workspace.catalog, source=there)
     except Refused:  # a shallow clone, unrelated histories, or files that were not valid then
         return None
-
-
-def _gating_files(revision: Revision) -> Mapping[str, str]:
-    """Return the git id of each relevant file, by path."""
-    return {path: blob for path, blob in revision.blobs.items() if path.startswith(GATING_FILES)}
 
 
 def base_snapshot(workspace: Workspace, prompt: str, left: Project | None) -> BaseSnapshot:
@@ -161,13 +159,14 @@ def evalset_changes(
             )
     here = workspace.project.evalsets_of(prompt)
     for name, earlier in base.evalsets.items():
-        if name not in here:
-            own = ", nor does the policy that it had of its own" if earlier.gate else ""
-            size = cases(len(earlier.cases))
-            if len(base.added_since.get(name, ())) == len(earlier.cases):
-                yield f"the base gained {name} ({size}) since this branch left: update your branch"
-                continue
-            yield f"with this change {name} ({size}) gates {prompt} no longer{own}"
+        size = cases(len(earlier.cases))
+        if name in here:
+            continue
+        if len(base.added_since.get(name, ())) == len(earlier.cases):
+            yield f"the base gained {name} ({size}) since this branch left: update your branch"
+            continue
+        own = ", nor does the policy that it had of its own" if earlier.gate else ""
+        yield f"with this change {name} ({size}) gates {prompt} no longer{own}"
 
 
 def _scorer_changes(old: Sequence[Metric], new: Sequence[Metric]) -> Iterator[str]:
@@ -192,29 +191,24 @@ def _case_changes(
     old: Evalset, new: Evalset, tags: Collection[str], added_since: Collection[str]
 ) -> Iterator[str]:
     before, after = ({case.id: case for case in evalset.cases} for evalset in (old, new))
-    lacking = [id_ for id_ in before if id_ not in after]
-    gone = [id_ for id_ in lacking if id_ not in added_since]
-    behind = [id_ for id_ in lacking if id_ in added_since]
-    yield from _named_cases("not here that the base gained since this branch left it", behind)
-    yield from _named_cases("retired", [id_ for id_ in gone if id_ in new.retired])
-    yield from _named_cases("removed", [id_ for id_ in gone if id_ not in new.retired])
-    added = sum(id_ not in before for id_ in after)
-    if added:
-        yield f"{cases(added)} added"
-    common = [(before[id_], after[id_]) for id_ in after if id_ in before]
-    for what, changed in CASE_CHANGES:
-        yield from _named_cases(
-            what, [case.id for earlier, case in common if changed(earlier, case)]
-        )
-    retagged = [
+    behind = [id_ for id_ in before if id_ not in after and id_ in added_since]
+    gone = [id_ for id_ in before if id_ not in after and id_ not in added_since]
+    common = [(before[id_], case) for id_, case in after.items() if id_ in before]
+    changes = {
+        "not here that the base gained since this branch left it": behind,
+        "retired": [id_ for id_ in gone if id_ in new.retired],
+        "removed": [id_ for id_ in gone if id_ not in new.retired],
+        "added": [id_ for id_ in after if id_ not in before],
+    }
+    for what, is_changed in CASE_CHANGES.items():
+        changes[what] = [case.id for earlier, case in common if is_changed(earlier, case)]
+    changes["with other tags that a rule names"] = [
         case.id for earlier, case in common if {*earlier.tags} & {*tags} != {*case.tags} & {*tags}
     ]
-    yield from _named_cases("with other tags that a rule names", retagged)
-
-
-def _named_cases(what: str, ids: Sequence[str]) -> Iterator[str]:
-    if ids:
-        yield f"{cases(len(ids))} {what} ({listed(tuple(ids), at_most=3)})"
+    for what, ids in changes.items():
+        if ids:
+            names = "" if what == "added" else f" ({listed(tuple(ids), at_most=3)})"
+            yield f"{cases(len(ids))} {what}{names}"
 
 
 def removed_with_evalset(
@@ -306,19 +300,16 @@ def model_changes(
         judges = (bound.judge for bound in workspace.scorers(evalset).all)
         used += (model for judge in judges if judge is not None for model in judge.models)
     for model in {model.name: model for model in used}.values():
-        parts = [*_changed_settings(_model_at_base(workspace, model), model)]
+        known = workspace.rules.models.values()
+        same = [m for m in known if (m.provider, m.model) == (model.provider, model.model)]
+        # by its alias if possible; without any it is new
+        before = next((m for m in same if m.name == model.name), same[0] if same else None)
+        parts = [*_changed_settings(before, model)]
         if parts:
             yield (
                 f"this change also changes how {model.name} is priced and called: "
                 f"{', '.join(parts)}. Both sides are priced by what it says now"
             )
-
-
-def _model_at_base(workspace: Workspace, model: Model) -> Model | None:
-    """Return the same model at the base, by its alias if possible; None: it is new."""
-    known = workspace.rules.models.values()
-    same = [m for m in known if (m.provider, m.model) == (model.provider, model.model)]
-    return next((m for m in same if m.name == model.name), same[0] if same else None)
 
 
 def _changed_settings(before: Model | None, now: Model) -> Iterator[str]:

@@ -114,10 +114,9 @@ class EvalsetRun:
         return self._called_by(self.sides)
 
     @property
-    def models_to_vet(self) -> list[Model]:
+    def models_to_vet(self) -> tuple[Model, ...]:
         """Return the models that may be called: not those of sides that cannot be called here."""
-        gone = [side.spec.target.model for side in self.sides if side.spec.unavailable is not None]
-        return [model for model in self.models if not any(model is other for other in gone)]
+        return self._called_by([side for side in self.sides if side.spec.unavailable is None])
 
     @property
     def models_due(self) -> tuple[Model, ...]:
@@ -131,6 +130,10 @@ class EvalsetRun:
         """Return how many trials to call, trials to score again and pairs to score are left."""
         plans = [side.plan for side in self.sides]
         return self.unscored_pairs + sum(len(plan.missing) + len(plan.rescore) for plan in plans)
+
+    def judged_by(self, label: str) -> set[str]:
+        """Return the models that judged under `label`, as they report themselves."""
+        return {model for side in self.sides for model in side.state.judges.get(label, ())}
 
     @property
     def compared_with(self) -> Side | None:
@@ -371,14 +374,16 @@ def side_results(
             for at, answer in answers.items()
             for key in scorers.keys(read[at.case], answer.digest, side.state.compared_with.get(at))
         )
-        reader = _Reader(side, scorers, side.spec.results.scores(keys))
+        stored = side.spec.results.scores(keys)
         for position, case in read.items():
             trials = side.plan.trials([position])
             yield SideResult(
                 request=side.plan.requests[position],
                 facts=case.facts,
                 planned=len(trials),
-                trials=tuple(reader.trial(at, case, answers.get(at)) for at in trials),
+                trials=tuple(
+                    _trial(side, scorers, stored, at, case, answers.get(at)) for at in trials
+                ),
             )
 
 
@@ -392,66 +397,53 @@ def with_text(trial: Trial, answer: Completion) -> Trial:
     )
 
 
-@dataclass(frozen=True, slots=True)
-class _Reader:
-    """Combines answers, scores and the outcomes of this run."""
+def _trial(
+    side: Side,
+    scorers: Scorers,
+    stored: Mapping[ScoreKey, Score],
+    at: TrialAt,
+    case: Case,
+    answer: Completion | Brief | None,
+) -> Trial:
+    """Combine an answer, its scores (of this run, or `stored`) and the outcomes of this run."""
+    state = side.state
+    due = scorers.due(case) + (scorers.paired if state.needs_pairs else ())
+    failure = state.failures.get(at)  # of this run: it counts before an answer that was stored
+    if failure is not None or answer is None:
+        return Trial(failure=failure or NOT_CALLED, scores={bound.label: None for bound in due})
+    brief = answer.brief if isinstance(answer, Completion) else answer
+    compared_with = state.compared_with.get(at)
+    values: dict[str, float | None] = {}
+    reasons: dict[str, str] = {}
+    for bound in due:
+        score = state.scores.get(at, {}).get(bound.label)
+        if bound.stored and (compared_with is not None or not bound.kind.paired):
+            score = stored.get(bound.key(case, brief.digest, compared_with), score)
+        if score is not None and bound.judge is not None and (served := judge_of(score)):
+            state.judges.setdefault(bound.label, set()).add(served)
+        values[bound.label] = score.value if score else None
+        reasons[bound.label] = score.reason if score else _why_unscored(side, at, bound)
+    trial = Trial(
+        output=brief.digest,
+        scores=values,
+        reasons=reasons,
+        finish_reason=brief.finish_reason,
+        cost=brief.cost,
+        input_tokens=brief.input_tokens,
+        output_tokens=brief.output_tokens,
+        latency=state.latencies.get(at),
+        first_token=state.first_tokens.get(at),
+        served_model=brief.served_model,
+    )
+    return with_text(trial, answer) if isinstance(answer, Completion) else trial
 
-    side: Side
-    scorers: Scorers
-    stored: Mapping[ScoreKey, Score]
 
-    def trial(self, at: TrialAt, case: Case, answer: Completion | Brief | None) -> Trial:
-        state = self.side.state
-        due = self.scorers.due(case) + (self.scorers.paired if state.needs_pairs else ())
-        failure = state.failures.get(at)  # of this run: it counts before an answer that was stored
-        if failure is not None or answer is None:
-            return Trial(failure=failure or NOT_CALLED, scores={bound.label: None for bound in due})
-        brief = answer.brief if isinstance(answer, Completion) else answer
-        scores = self._scores(at, case, brief.digest)
-        values: dict[str, float | None] = {}
-        reasons: dict[str, str] = {}
-        for bound in due:
-            score = scores.get(bound.label)
-            values[bound.label] = score.value if score else None
-            reasons[bound.label] = score.reason if score else self._why_unscored(at, bound)
-        trial = Trial(
-            output=brief.digest,
-            scores=values,
-            reasons=reasons,
-            finish_reason=brief.finish_reason,
-            cost=brief.cost,
-            input_tokens=brief.input_tokens,
-            output_tokens=brief.output_tokens,
-            latency=state.latencies.get(at),
-            first_token=state.first_tokens.get(at),
-            served_model=brief.served_model,
-        )
-        return with_text(trial, answer) if isinstance(answer, Completion) else trial
-
-    def _scores(self, at: TrialAt, case: Case, output: str) -> Mapping[str, Score]:
-        """Return the scores of one answer by label: those of this run and the stored ones."""
-        state = self.side.state
-        scores = dict(state.scores.get(at, {}))
-        compared_with = state.compared_with.get(at)
-        for bound in self.scorers.due(case, compared_with):
-            if not bound.stored:
-                continue
-            score = self.stored.get(bound.key(case, output, compared_with))
-            if score is not None:
-                scores[bound.label] = score
-                if bound.judge is not None and (served := judge_of(score)) is not None:
-                    state.judges.setdefault(bound.label, set()).add(served)
-        return scores
-
-    def _why_unscored(self, at: TrialAt, bound: BoundScorer) -> str:
-        state = self.side.state
-        reason = state.unscored.get(at, {}).get(bound.label)
-        if reason is not None:
-            return reason
-        if bound.kind.live:
-            return (
-                "this answer was not called just now, so it has no latency; --no-cache calls again"
-            )
-        if bound.kind.paired and at not in state.compared_with:
-            return "the answer that it is compared with is missing"
-        return "not scored in this run"
+def _why_unscored(side: Side, at: TrialAt, bound: BoundScorer) -> str:
+    reason = side.state.unscored.get(at, {}).get(bound.label)
+    if reason is not None:
+        return reason
+    if bound.kind.live:
+        return "this answer was not called just now, so it has no latency; --no-cache calls again"
+    if bound.kind.paired and at not in side.state.compared_with:
+        return "the answer that it is compared with is missing"
+    return "not scored in this run"

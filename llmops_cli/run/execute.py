@@ -20,7 +20,6 @@ from collections.abc import Callable, Coroutine, Iterable, Iterator, Mapping, Se
 from collections.abc import Set as AbstractSet
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, field, replace
-from functools import partial
 from itertools import chain
 from typing import Any, NamedTuple, Protocol
 
@@ -44,7 +43,7 @@ from llmops_cli.core.result import Completion, Failure, FailureKind, Outcome, Sc
 from llmops_cli.engine.call import Engine, run
 from llmops_cli.plugins.catalog import check_ready, open_scorer
 from llmops_cli.project.templates import Templates
-from llmops_cli.run.evalset_run import AnswerPair, EvalsetRun, Run
+from llmops_cli.run.evalset_run import EvalsetRun, Run
 from llmops_cli.run.scorers import BoundScorer, Scorers
 from llmops_cli.run.selection import EvalOptions
 from llmops_cli.run.side import Side, TrialAt, chunks
@@ -67,6 +66,8 @@ class Job(NamedTuple):
     side: Side
     at: TrialAt
     stored: Completion | None = None
+    against: Completion | None = None
+    """The baseline's answer to compare it with, for paired scores."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -142,19 +143,16 @@ async def execute(
 ) -> None:
     """Call and score what is missing in `evalset_runs`."""
     planned = sum(item.todo for item in evalset_runs)
-    failed: dict[TrialKey, Failure] = {}
     models = {model.name: model for item in evalset_runs for model in item.models}
     in_flight = sum(model.limits.max_concurrency for model in models.values())
-    caller = Caller(engine, in_flight)
+    worker = Worker(engine, context, in_flight)
     done = 0
 
     async def carry_out(job: Job) -> None:
         nonlocal done
-        failure = await _carry_out(job, caller, context)
-        if failure is not None:
-            failed[job.side.key(job.at)] = failure
+        await worker.carry_out(job)
         done += 1
-        progress(done, planned, len(failed))
+        progress(done, planned, len(worker.failed))
 
     progress(0, planned, 0)
     workers = WORKERS_PER_CALL * in_flight
@@ -164,26 +162,50 @@ async def execute(
     planned += sum(len(side.plan.shared) for side in sides)
     shared = _stored(evalset_runs, lambda side: side.plan.shared)
     await run(shared, carry_out, workers=workers)
-    pairs = ((item, pair) for item in evalset_runs for pair in item.pairs_to_score())
-    await run(pairs, partial(_score_pair, context=context), workers=workers)
+    pairs = (
+        Job(item, item.candidate, *pair) for item in evalset_runs for pair in item.pairs_to_score()
+    )
+    await run(pairs, worker.carry_out, workers=workers)
     for side in sides:
-        side.state.failures.update(
-            (at, failed[side.key(at)]) for at in side.plan.shared if side.key(at) in failed
-        )
+        for at in side.plan.shared:
+            if failure := worker.failed.get(side.key(at)):
+                side.state.failures[at] = failure
 
 
-class Caller:
-    """Calls models and stores their answers.
+class Worker:
+    """Calls models, stores their answers and scores them.
 
     At most `at_once` answers are not stored yet: those a killed run would have to repeat.
     """
 
-    def __init__(self, engine: ModelCaller, at_once: int) -> None:
+    def __init__(self, engine: ModelCaller, context: ScoringContext, at_once: int) -> None:
         self._engine = engine
+        self._context = context
         self._batcher = WriteBatcher()
         self._at_risk = anyio.Semaphore(max(1, at_once), fast_acquire=True)
+        self.failed: dict[TrialKey, Failure] = {}
 
-    async def call(self, side: Side, at: TrialAt, request: Request) -> Outcome:
+    async def carry_out(self, job: Job) -> None:
+        """Call what is not stored, and score the answer."""
+        evalset_run, side, at, completion, against = job
+        case, state = evalset_run.cases[at.case], side.state
+        if completion is None:
+            outcome = await self._call(side, at, side.request(case))
+            if isinstance(outcome, Failure):
+                state.failures[at] = self.failed[side.key(at)] = outcome
+                return
+            state.failures.pop(at, None)
+            state.called += 1
+            if outcome.latency is not None:
+                state.latencies[at] = outcome.latency
+            if outcome.first_token is not None:
+                state.first_tokens[at] = outcome.first_token
+            completion = outcome
+        await self._context.score_trial(
+            side, at, case, completion, scorers=evalset_run.scorers, against=against
+        )
+
+    async def _call(self, side: Side, at: TrialAt, request: Request) -> Outcome:
         """Return the outcome of one trial; an answer is in the store by then."""
         async with self._at_risk:
             outcome = await self._engine.ask(side.spec.target.model, request)
@@ -214,32 +236,6 @@ def _stored(
             for part in chunks(select(side)):
                 for at, completion in side.completions(part).items():
                     yield Job(evalset_run, side, at, completion)
-
-
-async def _carry_out(job: Job, caller: Caller, context: ScoringContext) -> Failure | None:
-    evalset_run, side, at, completion = job
-    case, state = evalset_run.cases[at.case], side.state
-    if completion is None:
-        outcome = await caller.call(side, at, side.request(case))
-        if isinstance(outcome, Failure):
-            state.failures[at] = outcome
-            return outcome
-        state.failures.pop(at, None)
-        state.called += 1
-        if outcome.latency is not None:
-            state.latencies[at] = outcome.latency
-        if outcome.first_token is not None:
-            state.first_tokens[at] = outcome.first_token
-        completion = outcome
-    await context.score_trial(side, at, case, completion, scorers=evalset_run.scorers)
-    return None
-
-
-async def _score_pair(item: tuple[EvalsetRun, AnswerPair], *, context: ScoringContext) -> None:
-    run, (at, candidate, baseline) = item
-    await context.score_trial(
-        run.candidate, at, run.cases[at.case], candidate, scorers=run.scorers, against=baseline
-    )
 
 
 class Interruptible(Protocol):

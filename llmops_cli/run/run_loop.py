@@ -45,7 +45,12 @@ def run_evalsets(
     damaged = workspace.results.damaged
     _measure(workspace, run, options, progress)
     if options.fresh and not run.interrupted:
-        _pool_with_stored(run)
+        # Stored trials are added to those that were run again, which never replace them. A trial
+        # that failed now stays a failure: it does not fall back on a stored answer.
+        for side in run.sides:
+            if side.plan.pools:
+                side.plan.fresh, side.plan.not_before = False, None
+        _plan(run.evalset_runs)
         _measure(workspace, run, options, progress)
     for evalset_run in evalset_runs:
         evalset_run.look = _look_taken(evalset_run)
@@ -79,17 +84,6 @@ def _plan(evalset_runs: Sequence[EvalsetRun]) -> None:
     requested: set[TrialKey] = set()
     for evalset_run in evalset_runs:
         evalset_run.plan(requested)
-
-
-def _pool_with_stored(run: Run) -> None:
-    """Add the stored trials to those that were run again, which never replace them.
-
-    A trial that failed now stays a failure: it does not fall back on a stored answer.
-    """
-    for side in run.sides:
-        if side.plan.pools:
-            side.plan.fresh, side.plan.not_before = False, None
-    _plan(run.evalset_runs)
 
 
 def _decide(run: Run) -> None:
@@ -170,11 +164,10 @@ def _judge_again(run: Run, _options: EvalOptions) -> Iterator[EvalsetRun]:
     Where the judge was not called in this run, all stored scores may be outdated.
     """
     for evalset_run in run.evalset_runs:
-        states = [side.state for side in evalset_run.sides]
         known = len(evalset_run.judged_again)
         for bound in evalset_run.scorers.all:
             label, judge = bound.label, bound.judge
-            served = {model for state in states for model in state.judges.get(label, ())}
+            served = evalset_run.judged_by(label)
             if judge is None or len(served) < 2 or label in evalset_run.judged_again:
                 continue
             evalset_run.judged_again.add(label)

@@ -126,10 +126,6 @@ class Workspace:
         calibrations = Calibrations(self.root)
         return gating_judges(evalset, scorers.judged_metrics, policy, calibrations.of)
 
-    def actor(self) -> str:
-        """Return the author, as git would sign, or the user's name."""
-        return actor(self.root, self.environ)
-
     def provider(self, model: Model) -> ProviderKind:
         """Return the catalog's row for the provider of `model`."""
         return self.catalog.providers[model.provider]

@@ -18,7 +18,6 @@ import time
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, NamedTuple, TypeAlias
 
@@ -41,8 +40,7 @@ LAST_ERRORS = 4000
 """Bytes of the end of standard error that are kept."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class CodeFailure:
+class CodeFailure(NamedTuple):
     """Why code gave no answer."""
 
     cause: Literal["ended", "slow", "large", "astray", "unloaded"]
@@ -102,29 +100,23 @@ class Finished(NamedTuple):
 
 
 async def run(
-    command: Sequence[str],
-    stdin: bytes,
-    context: PluginContext,
-    environ: Mapping[str, str],
-    *,
-    largest: int,
+    command: Sequence[str], stdin: bytes, context: PluginContext, environ: Mapping[str, str]
 ) -> Finished | CodeFailure:
     """Run `command` with `stdin` on its standard input, until it ends or is canceled.
 
-    When it has ended, all that it started is ended. More than `largest` bytes end it at once.
+    When it has ended, all that it started is ended. More than `LARGEST_ANSWER` ends it at once.
     """
     try:
         process = await start(command, context, environ, stderr=subprocess.PIPE)
     except OSError as error:
-        why = f"{command[0]} cannot be started: {error.strerror or error}"
-        return CodeFailure(cause="unloaded", why=why)
+        return CodeFailure("unloaded", f"{command[0]} cannot be started: {error.strerror or error}")
     try:
-        return await _finish(process, stdin, largest)
+        return await _finish(process, stdin)
     finally:
         await end(process)
 
 
-async def _finish(process: Process, stdin: bytes, largest: int) -> Finished | CodeFailure:
+async def _finish(process: Process, stdin: bytes) -> Finished | CodeFailure:
     assert process.stdin is not None
     assert process.stdout is not None
     assert process.stderr is not None
@@ -135,9 +127,9 @@ async def _finish(process: Process, stdin: bytes, largest: int) -> Finished | Co
         group.start_soon(_kill_what_is_left, process)
         async for part in process.stdout:
             answer += part
-            if len(answer) > largest:
+            if len(answer) > LARGEST_ANSWER:
                 group.cancel_scope.cancel()
-                return CodeFailure(cause="large", why=f"it wrote more than {largest:,} bytes")
+                return CodeFailure("large", f"it wrote more than {LARGEST_ANSWER:,} bytes")
     return Finished(await process.wait(), bytes(answer), bytes(errors))
 
 
@@ -311,14 +303,11 @@ class Worker:
                 alive = not isinstance(answer, CodeFailure)
                 return answer
         except TimeoutError:
-            why = f"the function took more than {seconds:g} s and was stopped"
-            return CodeFailure(cause="slow", why=why)
+            return CodeFailure("slow", f"the function took more than {seconds:g} s and was stopped")
         except (anyio.EndOfStream, anyio.IncompleteRead, anyio.BrokenResourceError):
-            why = f"the function ended its process{await self._exit_code()}"
-            return CodeFailure(cause="ended", why=why)
+            return CodeFailure("ended", f"the function ended its process{await self._exit_code()}")
         except anyio.DelimiterNotFound:
-            why = f"the function returned more than {self._largest:,} bytes"
-            return CodeFailure(cause="large", why=why)
+            return CodeFailure("large", f"the function returned more than {self._largest:,} bytes")
         finally:
             if not alive:
                 await self.stop()
@@ -338,7 +327,7 @@ class Worker:
         first = await self._line()
         if first.get("ready") is True:
             return None
-        return CodeFailure(cause="unloaded", why=str(first.get("broken")))
+        return CodeFailure("unloaded", str(first.get("broken")))
 
     async def _exchange(
         self, positional: Sequence[Json], arguments: Mapping[str, Json]
@@ -350,8 +339,7 @@ class Worker:
         await self._process.stdin.send(json.dumps(request).encode("ascii") + b"\n")
         answer = await self._line()
         if answer.get("id") != self._calls:
-            why = "the function wrote to the channel that answers go by"
-            return CodeFailure(cause="astray", why=why)
+            return CodeFailure("astray", "the function wrote to the channel that answers go by")
         return answer
 
     async def _line(self) -> Message:

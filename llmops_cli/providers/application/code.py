@@ -87,7 +87,7 @@ async def open_command(model: Model, context: PluginContext) -> AsyncIterator[Pr
 
     async def call(request: Request) -> Completion | Failure:
         document = json.dumps(document_of(request)).encode("ascii") + b"\n"
-        result = await run(command, document, context, environ, largest=LARGEST_ANSWER)
+        result = await run(command, document, context, environ)
         if isinstance(result, CodeFailure):
             return failed(result)
         if result.code != 0:

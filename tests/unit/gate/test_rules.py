@@ -24,7 +24,7 @@ from llmops_cli.core.policy import (
 )
 from llmops_cli.core.result import CaseResult, FailureKind, Trial
 from llmops_cli.gate import rules
-from llmops_cli.gate.rules import quantile_lower_bound, quantile_upper_bound
+from llmops_cli.gate.rules import quantile_bounds
 from tests.unit.gate.build import failed, gate_input, grouped, row, rows, side, trial
 
 
@@ -339,6 +339,5 @@ def test_the_bounds_of_a_quantile_are_those_of_scipy_s_exact_test(n: int) -> Non
     ordered = np.sort(np.random.default_rng(n).exponential(1, n))
     above = stats.quantile_test(ordered, p=0.95, alternative="less").confidence_interval(0.95)
     below = stats.quantile_test(ordered, p=0.95, alternative="greater").confidence_interval(0.95)
-    expected = [None if math.isnan(case) else case for case in (above.high, below.low)]
-    found = [quantile_upper_bound(ordered, 0.95, 0.05), quantile_lower_bound(ordered, 0.95, 0.05)]
-    assert found == expected
+    expected = [None if math.isnan(case) else case for case in (below.low, above.high)]
+    assert list(quantile_bounds(ordered, 0.95, 0.05, 0.05)) == expected

@@ -15,7 +15,7 @@ from llmops_cli.core.policy import Decision, NoWorse, Policy
 from llmops_cli.gate.calibration import kappa, lang_reiczigel, rogan_gladen, wilson, youden
 from llmops_cli.gate.decide import benjamini_hochberg, holm
 from llmops_cli.gate.paired_test import cases_needed
-from llmops_cli.gate.rules import quantile_upper_bound
+from llmops_cli.gate.rules import quantile_bounds
 from llmops_cli.gate.score_test import (
     NORMAL,
     Groups,
@@ -170,8 +170,8 @@ def test_holm_and_benjamini_hochberg_adjust_the_1995_data_as_published() -> None
 
 def test_a_95th_percentile_has_an_upper_bound_from_59_calls() -> None:
     expected = vectors()["p95_upper_bound_min_n"]["expected"]
-    assert quantile_upper_bound(np.arange(1.0, 59.0), 0.95, 0.05) is None
-    assert quantile_upper_bound(np.arange(1.0, 60.0), 0.95, 0.05) == expected["high_59"]
+    assert quantile_bounds(np.arange(1.0, 59.0), 0.95, 0.05, 0.05)[1] is None
+    assert quantile_bounds(np.arange(1.0, 60.0), 0.95, 0.05, 0.05)[1] == expected["high_59"]
 
 
 def test_the_cases_needed_for_80_percent_power_are_the_closed_form_s() -> None:

@@ -364,26 +364,3 @@ def test_an_application_may_report_the_passages_that_a_case_does_not_have(projec
 
 
 PROMPT = "model: {model}\ninputs: {{a: {{}}}}\nmessages: [{{role: user, content: '{{{{ a }}}}'}}]\n"
-
-
-@pytest.mark.parametrize(
-    ("scorer", "expected", "problem"),
-    [
-        ("json: {expected: true}", "[]", None),
-        ("tool_call", "[]", None),
-        ("tool_call", '{"name": "pay", "arguments": "{}"}', None),
-        ("tool_call", '{"name": "pay", "args": {}}', "the expected call of 'pay' has 'args'"),
-        ("tool_call", '{"name": "pay", "arguments": "a=1"}', "the arguments of 'pay' are not JSON"),
-        ("label: {labels: [yes, no]}", '"perhaps"', "'perhaps' is not among the labels"),
-        ("number", '"1.000,50"', "'1.000,50' is not a number"),
-    ],
-)
-def test_what_a_case_expects_is_checked_by_its_scorer(
-    project: Written, scorer: str, expected: str, problem: str | None
-) -> None:
-    project.write("prompts/support.prompt.yml", PROMPT.format(model="embedded"))
-    project.write(PATH, evalset(scorer))
-    case = f'{{"id": "x", "inputs": {{"a": "1"}}, "expected": {expected}}}\n'
-    problems = project.wrong(CASES, case)
-    assert len(problems) == (problem is not None)
-    assert problem is None or problem in problems[0]

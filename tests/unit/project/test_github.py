@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from llmops_cli.core.prompt import Evalset
-from llmops_cli.plugins.catalog import load_scorer
+from llmops_cli.plugins.catalog import load
 from llmops_cli.plugins.scorers import SCORERS
 from llmops_cli.project.templates import Options, Templates
 from tests.unit.project.conftest import PROMPT, Written
@@ -110,10 +111,8 @@ def test_a_file_in_other_spellings_loads_unchanged(github: Written) -> None:
     assert len({case.id for case in evalset.cases}) == 2
 
 
-BASE = (
-    "model: openai/x\nmessages: [{role: user, content: '{{input}}'}]\n"
-    "testData: [{input: a, expected: b}]\n"
-)
+PROMPT_A = "model: openai/x\nmessages: [{role: user, content: '{{input}}'}]\n"
+BASE = PROMPT_A + "testData: [{input: a, expected: b}]\n"
 
 
 @pytest.mark.parametrize(
@@ -144,19 +143,13 @@ def test_a_wrong_evaluator_is_named_at_its_line(
     "half", ["testData: [{input: a}]", "evaluators: [{name: a, string: {contains: x}}]"]
 )
 def test_half_of_a_test_is_a_prompt_that_nothing_gates(project: Written, half: str) -> None:
-    message = "messages: [{role: user, content: '{{input}}'}]"
-    project.write("prompts/a.prompt.yml", f"model: openai/x\n{message}\n{half}\n")
-    assert project.problems() == []
+    assert project.wrong("prompts/a.prompt.yml", f"{PROMPT_A}{half}\n") == []
     assert project.load().evalsets_of("a") == ()
 
 
 def own(project: Written, evaluators: str, rows: str = "[{input: a, expected: b}]") -> Evalset:
-    project.write(
-        "prompts/a.prompt.yml",
-        "model: openai/x\nmessages: [{role: user, content: '{{input}}'}]\n"
-        f"testData: {rows}\nevaluators: {evaluators}\n",
-    )
-    assert project.problems() == []
+    written = f"{PROMPT_A}testData: {rows}\nevaluators: {evaluators}\n"
+    assert project.wrong("prompts/a.prompt.yml", written) == []
     return project.evalset("a")
 
 
@@ -178,22 +171,16 @@ def test_a_string_evaluator_decides_as_on_github(
 ) -> None:
     evalset = own(project, f"[{{name: n, string: {{{condition}: {text}}}}}]")
     (spec,) = evalset.scorers
-    scorer = load_scorer(SCORERS[spec.kind])
+    scorer: Any = load(SCORERS[spec.kind].target)
     assert value(scorer(evalset.cases[0], reply(answer), **spec.options)) == passes
 
 
 @pytest.mark.parametrize("column", ["expected", "urgent"])
 def test_a_boolean_column_is_written_as_github_wrote_it(project: Written, column: str) -> None:
-    project.write(
-        "prompts/b.prompt.yml",
-        "model: openai/m\nmessages: [{role: user, content: '{{q}}'}]\n"
-        f"testData: [{{q: hi, {column}: true}}]\n"
-        f"evaluators: [{{name: n, string: {{equals: 'is {{{{{column}}}}}'}}}}]\n",
-    )
-    evalset = project.evalset("b")
+    evaluators = f"[{{name: n, string: {{equals: 'is {{{{{column}}}}}'}}}}]"
+    evalset = own(project, evaluators, f"[{{input: hi, {column}: true}}]")
     (spec,) = evalset.scorers
-    (case,) = evalset.cases
-    assert Options(spec, SCORERS[spec.kind]).render(case)["value"] == "is true"
+    assert Options(spec, SCORERS[spec.kind]).render(evalset.cases[0])["value"] == "is true"
 
 
 def test_json_may_be_required(project: Written) -> None:
@@ -207,34 +194,30 @@ def test_evaluators_of_one_name_and_several_conditions_are_numbered(project: Wri
     assert labels == [("contains", "n"), ("ends_with", "n (2)"), ("contains", "n (3)")]
 
 
-def test_scores_of_any_size_are_brought_to_0_to_1(project: Written) -> None:
-    project.write("llmops.yaml", "models: {}\n")
-    project.write("prompts/support.prompt.yml", DIRECT)
-    (spec,) = own(
-        project,
-        "[{name: n, llm: {modelId: openai/x, prompt: 'Good?', choices: "
-        "[{choice: 0, score: -1}, {choice: 1, score: 2}, {choice: 2, score: 5}]}}]",
-    ).scorers
-    assert spec.options["choices"] == {"0": 0.0, "1": 0.4, "2": 1.0}
-    assert spec.minimum == 0.4
+CHOICES = {
+    "[{choice: 0, score: -1}, {choice: 1, score: 2}, {choice: 2, score: 5}]": (
+        {"0": 0.0, "1": 0.4, "2": 1.0},
+        0.4,
+    ),
+    "[{choice: good, score: 1}]": ({"good": 1.0, "none of these": 0.0}, 1.0),
+    "[{choice: Good, score: 1}, {choice: good, score: 0}, {choice: bad, score: 0}]": (
+        {"Good": 1.0, "bad": 0.0},
+        1.0,
+    ),
+}
 
 
 @pytest.mark.parametrize(
-    ("written", "choices"),
-    [
-        ("[{choice: good, score: 1}]", {"good": 1.0, "none of these": 0.0}),
-        (
-            "[{choice: Good, score: 1}, {choice: good, score: 0}, {choice: bad, score: 0}]",
-            {"Good": 1.0, "bad": 0.0},
-        ),
-    ],
+    ("written", "read"),
+    CHOICES.items(),
+    ids=["scores of any size are 0 to 1", "one choice", "choices that a judge can't tell apart"],
 )
-def test_choices_that_no_judge_could_tell_apart_are_what_github_made_of_them(
-    project: Written, written: str, choices: dict[str, float]
+def test_choices_are_what_github_made_of_them(
+    project: Written, written: str, read: tuple[dict[str, float], float]
 ) -> None:
     llm = f"{{modelId: openai/x, prompt: 'Good?', choices: {written}}}"
     (spec,) = own(project, f"[{{name: n, llm: {llm}}}]").scorers
-    assert spec.options["choices"] == choices
+    assert (spec.options["choices"], spec.minimum) == read
 
 
 def test_an_evaluator_finds_the_columns_that_no_message_uses(project: Written) -> None:
@@ -266,16 +249,15 @@ def test_a_prompt_that_names_no_model_runs_on_the_default_one(project: Written, 
     assert project.load().target(prompt).model.name == "default"
 
 
-def test_an_input_that_a_row_lacks_is_an_error(project: Written) -> None:
-    rows = BASE.replace("input: a", "inptu: a")
-    evaluators = "evaluators: [{name: a, string: {contains: x}}]\n"
-    (problem,) = project.wrong("prompts/a.prompt.yml", rows + evaluators)
-    assert problem == "prompts/a.prompt.yml:3: the input 'input' is missing"
-
-
 def test_an_evalset_of_the_same_name_is_refused(github: Written) -> None:
     problems = github.wrong("evalsets/headline.yaml", "cases: support.jsonl\nscorers: [json]\n")
     assert (
         "evalsets/headline.yaml: a second evalset named 'headline'"
         " (the first is prompts/headline.prompt.yml)"
     ) in problems
+
+
+def test_an_input_that_a_row_lacks_is_an_error(project: Written) -> None:
+    written = PROMPT_A + "testData: [{inptu: a}]\nevaluators: [{string: {contains: x}}]\n"
+    (problem,) = project.wrong("prompts/a.prompt.yml", written)
+    assert problem == "prompts/a.prompt.yml:3: the input 'input' is missing"

@@ -7,7 +7,6 @@ from typing import Any
 import pytest
 
 from llmops_cli.project.inputs import is_required, mismatch
-from llmops_cli.project.tables import from_text
 
 
 @pytest.mark.parametrize(
@@ -52,16 +51,6 @@ def test_a_value_that_fits(value: Any, schema: dict[str, Any]) -> None:
 )
 def test_a_value_that_does_not_fit(value: Any, schema: dict[str, Any], why: str) -> None:
     assert mismatch(value, schema) == why
-
-
-def test_a_cell_is_read_as_its_declared_type() -> None:
-    assert from_text("012", {"type": "string"}) == "012"
-    assert from_text("012", {}) == "012"
-    assert from_text("3", {"type": "integer"}) == 3
-    assert from_text("TRUE", {"type": "boolean"}) is True
-    assert from_text('["a"]', {"type": "array"}) == ["a"]
-    with pytest.raises(ValueError, match="Expecting value"):
-        from_text("many", {"type": "integer"})
 
 
 def test_an_input_is_required_unless_it_says_otherwise() -> None:

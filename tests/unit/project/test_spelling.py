@@ -38,31 +38,29 @@ def expecting(project: Written, name: str, content: str | bytes, scorer: str = "
 
 
 @pytest.mark.parametrize("literal", [*LITERALS, "0x1F", "+5", ".5"])
-def test_a_number_in_yaml_is_expected_as_it_is_written(project: Written, literal: str) -> None:
+def test_a_number_is_expected_as_it_is_written(project: Written, literal: str) -> None:
     project.write("evalsets/support.yaml", inline(literal))
     (case,) = project.evalset().cases
     assert value(exact(case, reply(literal))) == 1
     assert value(number_scorer(case, reply(str(float(case.expected))))) == 1  # type: ignore[arg-type]  # a number
+    if literal in LITERALS:
+        row = f'{{"inputs": {{"question": "a"}}, "expected": {literal}}}\n'
+        assert value(exact(expecting(project, "c.jsonl", row), reply(literal))) == 1
 
 
-@pytest.mark.parametrize("literal", LITERALS)
-def test_a_number_in_jsonl_is_expected_as_it_is_written(project: Written, literal: str) -> None:
-    row = f'{{"inputs": {{"question": "a"}}, "expected": {literal}}}\n'
-    assert value(exact(expecting(project, "c.jsonl", row), reply(literal))) == 1
-
-
-def test_a_shortened_number_is_no_part_of_another(project: Written) -> None:
-    project.write("evalsets/support.yaml", inline("3.10"))
+@pytest.mark.parametrize(
+    ("expected", "scorer", "passing", "failing"),
+    [
+        ("3.10", contains, "Python 3.10", "Python 3.13"),
+        ("[3.10, 3.20]", exact, "3.20", "3.2"),
+    ],
+)
+def test_a_shortened_number_is_no_part_of_another(
+    project: Written, expected: str, scorer: Any, passing: str, failing: str
+) -> None:
+    project.write("evalsets/support.yaml", inline(expected))
     (case,) = project.evalset().cases
-    assert value(contains(case, reply("Python 3.13"))) == 0
-    assert value(contains(case, reply("Python 3.10"))) == 1
-
-
-def test_numbers_in_a_list_keep_their_spelling(project: Written) -> None:
-    project.write("evalsets/support.yaml", inline("[3.10, 3.20]"))
-    (case,) = project.evalset().cases
-    assert value(exact(case, reply("3.20"))) == 1
-    assert value(exact(case, reply("3.2"))) == 0
+    assert [value(scorer(case, reply(text))) for text in (passing, failing)] == [1, 0]
 
 
 def test_a_scorer_s_option_keeps_its_spelling(project: Written) -> None:

@@ -76,20 +76,28 @@ def test_what_an_answer_can_fail_is_not_refused(project: Written, scorer: dict[s
 
 
 @pytest.mark.parametrize(
-    ("scorer", "expected", "said"),
+    ("scorer", "expected", "problem"),
     [
         ("contains", "", "the expected text is empty"),
         ("contains", [], "an empty list expects nothing"),
         ("exact", {"a": 1}, "with the `expected` of this case"),
         ("number", "many", "'many' is not a number"),
+        ("number", "1.000,50", "'1.000,50' is not a number"),
+        ({"json": {"expected": True}}, [], None),
+        ("tool_call", [], None),
+        ("tool_call", {"name": "pay", "arguments": "{}"}, None),
+        ("tool_call", {"name": "pay", "args": {}}, "the expected call of 'pay' has 'args'"),
+        ("tool_call", {"name": "pay", "arguments": "a=1"}, "the arguments of 'pay' are not JSON"),
         ({"label": {"labels": ["a", "b"]}}, "c", "'c' is not among the labels"),
     ],
 )
 def test_what_a_case_expects_is_checked_by_the_scorer_that_takes_it(
-    project: Written, scorer: Any, expected: Any, said: str
+    project: Written, scorer: Any, expected: Any, problem: str | None
 ) -> None:
     row = {"id": "one", "inputs": {"question": "x"}, "expected": expected}
     project.write("evalsets/support.jsonl", json.dumps(row))
-    (problem,) = project.wrong("evalsets/support.yaml", evalset(scorer))
-    assert problem.startswith("evalsets/support.jsonl:1: ")
-    assert said in problem
+    problems = project.wrong("evalsets/support.yaml", evalset(scorer))
+    assert len(problems) == (problem is not None)
+    for message in problems:
+        assert message.startswith("evalsets/support.jsonl:1: ")
+        assert str(problem) in message

@@ -71,23 +71,42 @@ def test_keys_are_always_text() -> None:
     assert read("1: a\nno: b\ntrue: c") == {"1": "a", "no": "b", "true": "c"}
 
 
-def test_every_duplicate_key_is_named_with_both_lines() -> None:
-    assert refused(b"threshold: 0.9\nother: 1\nthreshold: 0.1\nin: {a: 1, a: 2}\n") == [
-        "file.yaml:3: the key 'threshold' is here twice (first on line 1)",
-        "file.yaml:4: the key 'a' is here twice (first on line 4)",
-    ]
+REFUSED: dict[str, tuple[bytes, list[str]]] = {
+    "every duplicate key, with both lines": (
+        b"threshold: 0.9\nother: 1\nthreshold: 0.1\nin: {a: 1, a: 2}\n",
+        [
+            ":3: the key 'threshold' is here twice (first on line 1)",
+            ":4: the key 'a' is here twice (first on line 4)",
+        ],
+    ),
+    "aliases, anchors and tags": (
+        b"a: &x [1]\nb: *x\nc: !!python/object:os.system {}\nd: !function f\n",
+        [
+            ":1: the anchor '&x' (write the value out)",
+            ":2: the alias '*x' (write the value out)",
+            ":3: the tag 'tag:yaml.org,2002:python/object:os.system' (plain data only; quote text)",
+            ":4: the tag '!function' (plain data only; quote text)",
+        ],
+    ),
+    "nesting that could overflow the stack": (
+        b"[" * 20_000,
+        [":1: nested more than 50 levels deep"],
+    ),
+    "a large file": (b"a" * 5_000_001, [": larger than 5 MB (use JSONL for cases)"]),
+    "a byte that is not UTF-8": (
+        b"a: 1\nb: caf\xe9\n",
+        [":2: not UTF-8 text (save the file as UTF-8)"],
+    ),
+    "a second document": (
+        b"a: 1\n---\nb: 2\n",
+        [":2: a second document in one file (write two files)"],
+    ),
+}
 
 
-def test_aliases_anchors_and_tags_are_refused() -> None:
-    assert refused(b"a: &x [1]\nb: *x\nc: !!python/object:os.system {}\nd: !function f\n") == [
-        "file.yaml:1: the anchor '&x' (write the value out)",
-        "file.yaml:2: the alias '*x' (write the value out)",
-        (
-            "file.yaml:3: the tag 'tag:yaml.org,2002:python/object:os.system'"
-            " (plain data only; quote text)"
-        ),
-        "file.yaml:4: the tag '!function' (plain data only; quote text)",
-    ]
+@pytest.mark.parametrize(("content", "problems"), REFUSED.values(), ids=REFUSED)
+def test_what_is_not_plain_is_refused_at_its_line(content: bytes, problems: list[str]) -> None:
+    assert refused(content) == [f"file.yaml{problem}" for problem in problems]
 
 
 def test_a_billion_laughs_are_not_even_begun() -> None:
@@ -97,37 +116,15 @@ def test_a_billion_laughs_are_not_even_begun() -> None:
     assert refused(bomb)[0] == "file.yaml:1: the anchor '&a0' (write the value out)"
 
 
-def test_nesting_is_capped_before_it_can_overflow_the_stack() -> None:
-    assert refused(b"[" * 20_000) == ["file.yaml:1: nested more than 50 levels deep"]
-
-
-def test_a_file_that_is_too_large_is_refused() -> None:
-    assert refused(b"a" * 5_000_001) == [
-        "file.yaml: larger than 5 MB (use JSONL for cases)",
-    ]
-
-
 @pytest.mark.parametrize("number", [".nan", ".inf", "-.INF", "1e999", "1" * 401])
 def test_numbers_that_cannot_be_compared_are_refused(number: str) -> None:
     (problem,) = refused(f"a: 1\nb: {number}\n".encode())
     assert problem.startswith("file.yaml:2: ")
 
 
-def test_a_byte_that_is_not_utf_8_is_an_error_with_its_line() -> None:
-    assert refused(b"a: 1\nb: caf\xe9\n") == [
-        "file.yaml:2: not UTF-8 text (save the file as UTF-8)"
-    ]
-
-
 def test_a_syntax_error_has_its_line() -> None:
     (problem,) = refused(b"a: 1\nb: [1, 2\nc: 3\n")
     assert problem.startswith("file.yaml:3: not YAML: ")
-
-
-def test_a_second_document_is_refused() -> None:
-    assert refused(b"a: 1\n---\nb: 2\n") == [
-        "file.yaml:2: a second document in one file (write two files)"
-    ]
 
 
 def test_a_byte_order_mark_and_windows_line_ends_change_nothing() -> None:

@@ -9,11 +9,17 @@ import pytest
 from llmops_cli.core.errors import Refused
 from llmops_cli.core.policy import Decision
 from llmops_cli.project.paths import Unreadable
-from llmops_cli.run.workspace import at_revision, evidence_store, measured_cases, open_workspace
+from llmops_cli.run.workspace import (
+    actor,
+    at_revision,
+    evidence_store,
+    measured_cases,
+    open_workspace,
+)
 from llmops_cli.stores.git import open_git
 from tests.projects import Project
 from tests.servers.faulty import Server
-from tests.unit.gated_project import CASES, gate, questions, wrong_on
+from tests.unit.gated_project import CASES, gate, questions, set_gate, wrong_on
 from tests.unit.stores.test_git import git
 
 
@@ -32,10 +38,8 @@ def test_outside_of_a_project_nothing_opens(tmp_path: Path) -> None:
 
 
 def test_who_works_here_is_known_without_git(project: Project) -> None:
-    with open_workspace(project.root, environ={"USER": "ada"}) as workspace:
-        assert workspace.actor() == "ada"
-    with open_workspace(project.root, environ={}) as workspace:
-        assert workspace.actor() == "unknown"
+    assert actor(project.root, {"USER": "ada"}) == "ada"
+    assert actor(project.root, {}) == "unknown"
 
 
 def committed(project: Project, *, add: str = "-A") -> Project:
@@ -82,8 +86,7 @@ def test_a_change_of_policy_is_a_finding_and_does_not_decide(
     based: Project, server: Server
 ) -> None:
     server.reply = wrong_on(questions(15), system="Worse.")
-    based.settings = {"gate": {"margin": 0.9, "rules": ["errors", "critical"]}}
-    based.llmops_yaml()
+    set_gate(based, {"margin": 0.9, "rules": ["errors", "critical"]})
     based.prompt(system="Worse.")
     result = gate(based, base="main")
     assert result.decision is Decision.FAIL
