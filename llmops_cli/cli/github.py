@@ -17,7 +17,7 @@ import os
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -101,10 +101,10 @@ class Actions:
         except LlmopsError as error:
             message = f"{error.message}\n{error.hint}" if error.hint else error.message
             if isinstance(error, InvalidFiles):
-                places = {
-                    problem.where.path: self._place(problem.where) for problem in error.problems
-                }
-                _annotate(problems(error.problems, places))
+                found = (
+                    replace(problem, where=self._place(problem.where)) for problem in error.problems
+                )
+                _annotate(problems(found))
             else:
                 _annotate([Annotation(level="error", title="llmops", message=message)])
             page = f"### ⛔ No verdict\n\n{fenced(message, PROBLEM)}\n"

@@ -15,7 +15,7 @@ from typing import Literal, TypeAlias
 
 from llmops_cli.core.errors import Location, Problem
 from llmops_cli.core.policy import Decision
-from llmops_cli.core.report import EvalsetReport, PromptReport, Report, SourceLocations
+from llmops_cli.core.report import PromptReport, Report, SourceLocations
 from llmops_cli.render import formatting
 from llmops_cli.render.safe_text import clip, shortened, terminal_line
 
@@ -59,16 +59,14 @@ def remarks(report: Report, places: SourceLocations) -> list[Annotation]:
     ]
 
 
-def problems(listed: Iterable[Problem], places: Mapping[str, Location]) -> list[Annotation]:
-    """Return mistakes in a project's files, each at its line; `places`: paths in the repository."""
+def problems(listed: Iterable[Problem]) -> list[Annotation]:
+    """Return mistakes in a project's files, each at its line; paths are those in the repository."""
     return [
         Annotation(
             level="error",
             title="llmops check",
             message=f"{problem.message} ({problem.hint})" if problem.hint else problem.message,
-            where=Location(
-                path=places.get(problem.where.path, problem.where).path, line=problem.where.line
-            ),
+            where=problem.where,
         )
         for problem in listed
     ]
@@ -161,23 +159,16 @@ def _policy(prompt: PromptReport, places: SourceLocations) -> Iterator[Annotatio
 def _cases(
     prompt: PromptReport, places: SourceLocations, changes: tuple[str, ...]
 ) -> Iterator[Annotation]:
+    passes = prompt.verdict.decision is Decision.PASS
     for evalset in prompt.evalsets:
         for shown in evalset.shown:
-            if shown.change in changes and (level := _case_level(prompt, shown.change)):
+            notice = shown.change == "known_passing"
+            # A regression within a PASS decides nothing, and is in the report.
+            if shown.change in changes and (notice or not passes):
+                place = places.cases.get((evalset.evalset, shown.case))
                 yield Annotation(
-                    level=level,
+                    level="notice" if notice else _level(prompt),
                     title=f"{prompt.prompt}: {shown.case}",
                     message=formatting.change_meaning(shown),
-                    where=_place(places, evalset, shown.case),
+                    where=place or places.evalsets.get(evalset.evalset),
                 )
-
-
-def _case_level(prompt: PromptReport, change: str) -> Level | None:
-    """Return None for a regression within a PASS: it decides nothing, and is in the report."""
-    if change == "known_passing":
-        return "notice"
-    return None if prompt.verdict.decision is Decision.PASS else _level(prompt)
-
-
-def _place(places: SourceLocations, evalset: EvalsetReport, case: str) -> Location | None:
-    return places.cases.get((evalset.evalset, case)) or places.evalsets.get(evalset.evalset)

@@ -3,6 +3,9 @@
 `run:` steps are run for real; other people's actions are stood in for by what their documentation
 says that they do (a cache is a folder, an artefact a copy). What a step prints is read for
 commands as the runner reads it: `::name …::…` at the start of a line, `##[name]` anywhere.
+
+Of GitHub's `${{ expressions }}` it knows what the files here use: strings, contexts, `==`, `!=`,
+`&&`, `||` and the status functions. What is missing is the empty text, as it is there.
 """
 
 from __future__ import annotations
@@ -20,11 +23,13 @@ from typing import Any
 
 import yaml
 
-from tests.actions.expressions import evaluate, interpolate
 from tests.git_project import git
 
 ROOT = Path(__file__).parents[2]
 COMMAND = re.compile(r"^\s*::([a-zA-Z-]+)(?:\s+(.*?))?::(.*)$", re.MULTILINE)
+EXPRESSION = re.compile(r"\$\{\{(.*?)\}\}", re.DOTALL)
+TOKEN = re.compile(r"'[^']*'|==|!=|&&|\|\||[()]|[\w.-]+")
+OPERATORS = {"&&": "and", "||": "or", **{token: token for token in ("==", "!=", "(", ")")}}
 LEGACY = re.compile(r"##\[([a-zA-Z-]+)[^\]]*\]")
 PROPERTY = re.compile(r"([a-z]+)=([^,]*)")
 DECODED = (("%0D", "\r"), ("%0A", "\n"), ("%3A", ":"), ("%2C", ","), ("%25", "%"))
@@ -36,8 +41,8 @@ class Command:
     """One line that the runner obeys."""
 
     name: str
-    properties: Mapping[str, str]
-    message: str
+    properties: Mapping[str, str] = field(default_factory=dict)
+    message: str = ""
 
 
 @dataclass(kw_only=True)
@@ -46,10 +51,14 @@ class Step:
 
     name: str
     outcome: str
-    conclusion: str
+    conclusion: str = ""
+    """Its outcome, unless that was a failure that may be."""
     outputs: dict[str, str] = field(default_factory=dict)
     log: str = ""
     summary: str = ""
+
+    def __post_init__(self) -> None:
+        self.conclusion = self.conclusion or self.outcome
 
     @property
     def commands(self) -> list[Command]:
@@ -65,8 +74,8 @@ class Result:
     outputs: Mapping[str, str]
 
     def step(self, name: str) -> Step:
-        (assignments,) = [step for step in self.steps if step.name == name]
-        return assignments
+        (step,) = [step for step in self.steps if step.name == name]
+        return step
 
     @property
     def log(self) -> str:
@@ -88,7 +97,7 @@ class Result:
 
 def commands(log: str) -> list[Command]:
     """Everything in a log that the runner would obey."""
-    assignments = [
+    found = [
         Command(
             name=name,
             properties={key: _decoded(value) for key, value in PROPERTY.findall(about)},
@@ -96,9 +105,38 @@ def commands(log: str) -> list[Command]:
         )
         for name, about, message in COMMAND.findall(log)
     ]
-    return assignments + [
-        Command(name=match, properties={}, message="") for match in LEGACY.findall(log)
-    ]
+    return found + [Command(name=name) for name in LEGACY.findall(log)]
+
+
+def evaluate(text: str, contexts: Mapping[str, Any], *, success: bool = True) -> Any:
+    """The value of one expression, without its `${{ }}`."""
+    functions = {
+        "always": lambda: True,
+        "success": lambda: success,
+        "failure": lambda: not success,
+        "cancelled": lambda: False,
+    }
+
+    def python(match: re.Match[str]) -> str:
+        token = match[0]
+        if token in OPERATORS or token in functions:
+            return f" {OPERATORS.get(token, token)} "
+        if token.startswith("'"):
+            return token
+        value: Any = contexts
+        for name in token.split("."):
+            value = value.get(name, "") if isinstance(value, Mapping) else ""
+        return repr(value)
+
+    assert not TOKEN.sub("", text).strip(), f"no expression: {text!r}"
+    return eval(TOKEN.sub(python, text).strip(), functions)  # noqa: S307 - of files of this repository
+
+
+def interpolate(text: Any, contexts: Mapping[str, Any]) -> str:
+    """`text` with every expression in it replaced by its value, as GitHub writes it."""
+    if isinstance(text, bool):
+        return str(text).lower()
+    return EXPRESSION.sub(lambda match: str(evaluate(match[1], contexts)), str(text))
 
 
 @dataclass(kw_only=True)
@@ -117,14 +155,26 @@ class Runner:
     run: int = 1
 
     def action(self, settings: Mapping[str, Any], env: Mapping[str, str] | None = None) -> Result:
-        """Our composite action with the inputs `given`."""
-        return self._composite(ROOT, settings, env or {})
+        """Our composite action, with the inputs in `settings`."""
+        action = yaml.safe_load((ROOT / "action.yml").read_text(encoding="utf-8"))
+        unknown = set(settings) - set(action["inputs"])
+        assert not unknown, f"unknown inputs: {unknown}"
+        contexts = self._contexts()
+        contexts["inputs"] = {
+            name: interpolate(settings.get(name, item.get("default", "")), contexts)
+            for name, item in action["inputs"].items()
+        }
+        result = self._steps(action["runs"]["steps"], contexts, env or {})
+        result.outputs = self._texts(
+            {name: output["value"] for name, output in action["outputs"].items()}, contexts
+        )
+        return result
 
     def job(self, workflow: str, name: str, needs: Mapping[str, Any] | None = None) -> Result:
         """A job of a workflow file, without its `if`."""
         document = yaml.safe_load(workflow)
         job = document["jobs"][name]
-        contexts = {**self._contexts({}), "needs": needs or {}}
+        contexts = {**self._contexts(), "needs": needs or {}}
         env = {**document.get("env", {}), **job.get("env", {})}
         return self._steps(job["steps"], contexts, self._texts(env, contexts))
 
@@ -132,32 +182,13 @@ class Runner:
         """Whether a job's own `if` lets it run."""
         condition = yaml.safe_load(workflow)["jobs"][name].get("if", "true")
         text = str(condition).strip().removeprefix("${{").removesuffix("}}")
-        return bool(evaluate(text, self._contexts({}), {"always": lambda: True}))
+        return bool(evaluate(text, self._contexts()))
 
     @property
     def artefacts(self) -> Path:
         return self.folder / "artefacts" / str(self.run)
 
-    def _composite(self, path: Path, settings: Mapping[str, Any], env: Mapping[str, str]) -> Result:
-        action = yaml.safe_load((path / "action.yml").read_text(encoding="utf-8"))
-        unknown = set(settings) - set(action["inputs"])
-        assert not unknown, f"unknown inputs: {unknown}"
-        contexts = self._contexts({"action_path": str(path)})
-        inputs = {
-            name: str(settings[name])
-            if name in settings
-            else interpolate(item.get("default", ""), contexts, {})
-            for name, item in action["inputs"].items()
-        }
-        contexts = {**contexts, "inputs": inputs}
-        result = self._steps(action["runs"]["steps"], contexts, env)
-        result.outputs = {
-            name: interpolate(output["value"], contexts, {})
-            for name, output in action["outputs"].items()
-        }
-        return result
-
-    def _contexts(self, github: Mapping[str, str]) -> dict[str, Any]:
+    def _contexts(self) -> dict[str, Any]:
         return {
             "github": {
                 "event": self.event,
@@ -171,7 +202,7 @@ class Runner:
                 "token": "ghs_canary_of_the_job",
                 "workspace": str(self.workspace),
                 "base_ref": "main",
-                **github,
+                "action_path": str(ROOT),
             },
             "runner": {"temp": str(self.folder / "temp"), "os": "Linux"},
             "secrets": dict(self.secrets),
@@ -185,45 +216,21 @@ class Runner:
         done: list[Step] = []
         success = True
         for at, step in enumerate(steps):
-            functions: dict[str, Callable[..., Any]] = {
-                "always": lambda: True,
-                "success": lambda so_far=success: so_far,
-                "failure": lambda so_far=success: not so_far,
-                "cancelled": lambda: False,
-            }
-            result = self._step(step, contexts, functions, env, name=step.get("name", f"step {at}"))
+            condition = str(step.get("if", "success()"))
+            if not re.search(r"\b(always|failure|cancelled|success)\(", condition):
+                condition = f"success() && ({condition})"
+            name = step.get("name", f"step {at}")
+            result = Step(name=name, outcome="skipped")
+            if evaluate(condition, contexts, success=success):
+                own = {**env, **self._texts(step.get("env", {}), contexts)}
+                result = (self._bash if "run" in step else self._uses)(name, step, contexts, own)
+            if result.outcome == "failure" and step.get("continue-on-error"):
+                result.conclusion = "success"
             if "id" in step:
-                contexts["steps"][step["id"]] = {
-                    "outputs": result.outputs,
-                    "outcome": result.outcome,
-                    "conclusion": result.conclusion,
-                }
+                contexts["steps"][step["id"]] = vars(result)
             success = success and result.conclusion != "failure"
             done.append(result)
         return Result(success=success, steps=done, outputs={})
-
-    def _step(
-        self,
-        step: Mapping[str, Any],
-        contexts: dict[str, Any],
-        functions: Mapping[str, Callable[..., Any]],
-        env: Mapping[str, str],
-        *,
-        name: str,
-    ) -> Step:
-        condition = str(step.get("if", "success()"))
-        if not re.search(r"\b(always|failure|cancelled|success)\(", condition):
-            condition = f"success() && ({condition})"
-        if not evaluate(condition, contexts, functions):
-            return Step(name=name, outcome="skipped", conclusion="skipped")
-        own = {**env, **self._texts(step.get("env", {}), contexts)}
-        if "run" in step:
-            result = self._bash(name, step, contexts, own)
-        else:
-            result = self._uses(name, step, contexts, own)
-        if result.outcome == "failure" and step.get("continue-on-error"):
-            result.conclusion = "success"
-        return result
 
     def _bash(
         self, name: str, step: Mapping[str, Any], contexts: dict[str, Any], env: Mapping[str, str]
@@ -235,32 +242,10 @@ class Runner:
             path.write_text("")
         (temp / "_event.json").write_text(json.dumps(self.event))
         script = temp / "_script.sh"
-        script.write_text(interpolate(step["run"], contexts, {}), encoding="utf-8")
-        where = interpolate(step.get("working-directory", "."), contexts, {})
-        done = subprocess.run(
-            ["bash", "--noprofile", "--norc", "-e", "-o", "pipefail", str(script)],
-            cwd=self.workspace / where,
-            env={**self._environment(contexts, files), **env},
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            check=False,
-        )
-        outcome = "failure" if done.returncode else "success"
-        return Step(
-            name=name,
-            outcome=outcome,
-            conclusion=outcome,
-            outputs=_outputs(files["output"].read_text(encoding="utf-8")),
-            log=done.stdout.decode("utf-8"),
-            summary=files["step_summary"].read_text(encoding="utf-8"),
-        )
-
-    def _environment(
-        self, contexts: Mapping[str, Any], files: Mapping[str, Path]
-    ) -> dict[str, str]:
+        script.write_text(interpolate(step["run"], contexts), encoding="utf-8")
+        where = interpolate(step.get("working-directory", "."), contexts)
         github = contexts["github"]
-        return {
+        environment = {
             **{name: os.environ[name] for name in KEPT if name in os.environ},
             **{name: value for name, value in os.environ.items() if name.startswith("GIT_")},
             "CI": "true",
@@ -268,16 +253,32 @@ class Runner:
             "GITHUB_API_URL": self.api,
             "GITHUB_SERVER_URL": "https://github.com",
             "GITHUB_EVENT_NAME": self.event_name,
-            "GITHUB_EVENT_PATH": str(self.folder / "temp" / "_event.json"),
+            "GITHUB_EVENT_PATH": str(temp / "_event.json"),
             "GITHUB_REPOSITORY": github["repository"],
             "GITHUB_REF": self.ref,
             "GITHUB_SHA": github["sha"],
             "GITHUB_RUN_ID": github["run_id"],
             "GITHUB_WORKSPACE": str(self.workspace),
-            "RUNNER_TEMP": str(self.folder / "temp"),
+            "RUNNER_TEMP": str(temp),
             **{f"GITHUB_{name.upper()}": str(path) for name, path in files.items()},
             **self.env,
         }
+        done = subprocess.run(
+            ["bash", "--noprofile", "--norc", "-e", "-o", "pipefail", str(script)],
+            cwd=self.workspace / where,
+            env={**environment, **env},
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            check=False,
+        )
+        return Step(
+            name=name,
+            outcome="failure" if done.returncode else "success",
+            outputs=_outputs(files["output"].read_text(encoding="utf-8")),
+            log=done.stdout.decode("utf-8"),
+            summary=files["step_summary"].read_text(encoding="utf-8"),
+        )
 
     def _uses(
         self, name: str, step: Mapping[str, Any], contexts: dict[str, Any], env: Mapping[str, str]
@@ -285,21 +286,18 @@ class Runner:
         settings = self._texts(step.get("with", {}), contexts)
         action = step["uses"].partition("@")[0]
         if action in {"./", "llmops-cli/llmops"}:
-            result = self._composite(ROOT, {**settings, "version": "none"}, env)
-            outcome = "success" if result.success else "failure"
+            result = self.action({**settings, "version": "none"}, env)
             return Step(
                 name=name,
-                outcome=outcome,
-                conclusion=outcome,
+                outcome="success" if result.success else "failure",
                 outputs=dict(result.outputs),
                 log=result.log,
                 summary=result.summary,
             )
-        outputs = STAND_INS[action](self, settings)
-        return Step(name=name, outcome="success", conclusion="success", outputs=outputs)
+        return Step(name=name, outcome="success", outputs=STAND_INS[action](self, settings))
 
     def _texts(self, values: Mapping[str, Any], contexts: Mapping[str, Any]) -> dict[str, str]:
-        return {name: interpolate(value, contexts, {}) for name, value in values.items()}
+        return {name: interpolate(value, contexts) for name, value in values.items()}
 
     def cache_scopes(self) -> list[Path]:
         """Whose caches a run may read: its own ref's, and those of the default branch."""
@@ -374,13 +372,10 @@ def _outputs(text: str) -> dict[str, str]:
     for line in lines:
         name, several, end = line.partition("<<")
         if several and "=" not in name:
-            value: list[str] = []
-            while (each := next(lines)) != end:
-                value.append(each)
-            assignments[name] = "\n".join(value)
+            assignments[name] = "\n".join(iter(lines.__next__, end))
         elif line:
-            name, _, settings = line.partition("=")
-            assignments[name] = settings
+            name, _, value = line.partition("=")
+            assignments[name] = value
     return assignments
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.projects import Project, make_project
+from tests.projects import make_project
 from tests.servers.faulty import FaultServer, answer, echo, status
 
 JUMPING = """\
@@ -103,27 +103,3 @@ def test_the_time_zone_is_in_no_artefact(tmp_path: Path, zone: str) -> None:
     times = [part[:40] for part in project.read("run.jsonl").split('"at":"')[1:]]
     assert len(times) == 3
     assert all(time.split('"')[0].endswith("+00:00") for time in times)
-
-
-def history(project: Project, env: dict[str, str]) -> list[int]:
-    result = project.run("history", "support", "--json", env=env)
-    return [event["event"] for event in result.document] if result.code == 0 else []
-
-
-@pytest.mark.slow
-def test_the_order_of_promotions_is_their_sequence_and_not_the_clock(tmp_path: Path) -> None:
-    late, early = clock(tmp_path / "a", [86400]), clock(tmp_path / "b", [-86400])
-    with FaultServer() as server:
-        project = make_project(tmp_path / "project", server.url, cases=3)
-        for command in ("release support", "measure support@v1"):
-            assert project.run(*command.split(), env=late).code == 0
-        first = project.run("promote", "support@v1", "--initial", "-m", "one", env=late)
-        assert first.code == 0, first.text
-        project.prompt(system="Answer well.")
-        for command in ("release support", "measure support@v2"):
-            assert project.run(*command.split(), env=early).code == 0
-        second = project.run("promote", "support@v2", "--override", "-m", "two", env=early)
-        assert second.code == 0, second.text
-        verified = project.run("verify", "production")
-    assert verified.code == 0, verified.text
-    assert history(project, early) == [2, 1]

@@ -172,12 +172,6 @@ def test_the_order_of_events_and_evidence_is_not_the_clocks(
     repo.ok("verify")
 
 
-def test_there_is_nothing_to_verify_in_an_empty_environment(tmp_path: Path) -> None:
-    repo = make_git_project(tmp_path / "shop", "support")
-    result = repo.run("verify")
-    assert (result.code, "there is nothing to verify" in result.err) == (2, True)
-
-
 def test_scores_of_a_cases_own_scorer_are_used_again(tmp_path: Path) -> None:
     repo = make_git_project(tmp_path / "shop", "support")
     lines = (repo.root / "evalsets" / "support.jsonl").read_text().splitlines()

@@ -12,7 +12,6 @@ import hashlib
 import re
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
 from importlib.resources import files
 from typing import Any
 from urllib.parse import quote
@@ -70,6 +69,7 @@ def html_report(
     text = PageText(redact)
     style, script = _asset("page.css"), _asset("page.js")
     prompts = sorted(report.prompts, key=_severity)
+    decisions = Counter(prompt.verdict.decision for prompt in prompts)
     passing = [prompt for prompt in prompts if prompt.verdict.decision is Decision.PASS]
     folded = passing if FEW < len(passing) < len(prompts) else []
     yield from _template(text).generate(
@@ -78,7 +78,7 @@ def html_report(
         unfolded=prompts[: len(prompts) - len(folded)],
         passing_prompts=folded,
         title=_title(report, prompts),
-        decisions=_decisions(prompts),
+        decisions=", ".join(f"{count} {decision.value}" for decision, count in decisions.items()),
         overview=_overview(prompts),
         warnings=formatting.warnings(report),
         worst_cases=[
@@ -97,22 +97,22 @@ def html_report(
 
 def _template(text: PageText) -> Any:  # noqa: ANN401 - jinja's Template
     """Return the template, which escapes every value."""
+
+    def finalize(value: object) -> object:
+        if isinstance(value, Markup):
+            return value
+        return text.line(f"{value:,}" if type(value) is int else str(value))
+
     environment = Environment(
-        autoescape=True,
-        undefined=StrictUndefined,
-        finalize=lambda value: value if isinstance(value, Markup) else text.line(_written(value)),
-        trim_blocks=True,
+        autoescape=True, undefined=StrictUndefined, finalize=finalize, trim_blocks=True
     )
     environment.globals = {
         **vars(formatting),
         **{function.__name__.strip("_"): function for function in TEMPLATE_FUNCTIONS},
         "range": range,
     }
+    environment.filters |= {"counted": formatting.counted, "pass_rates": formatting.pass_rates}
     return environment.from_string(_asset("page.html"))
-
-
-def _written(value: object) -> str:
-    return f"{value:,}" if type(value) is int else str(value)
 
 
 def _asset(name: str) -> str:
@@ -147,13 +147,6 @@ def _count(prompts: Sequence[PromptReport]) -> str:
     if count == len(prompts):
         return f"All {count} prompts {plural}"
     return f"{count} of {len(prompts)} prompts {plural if count > 1 else singular}"
-
-
-def _decisions(prompts: Sequence[PromptReport]) -> str:
-    counts = Counter(prompt.verdict.decision for prompt in prompts)
-    return ", ".join(
-        f"{counts[decision]} {decision.value}" for decision in Decision if counts[decision]
-    )
 
 
 def _run(report: Report) -> str:
@@ -194,32 +187,32 @@ _ROOM = 22.0
 _EDGE = 4.0
 
 
-@dataclass(frozen=True, slots=True)
-class Scale:
-    """Which differences a drawing spans."""
+Scale = tuple[float, float]
+"""The least and the greatest difference of a drawing."""
 
-    left: float
-    right: float
 
-    @classmethod
-    def of(cls, estimates: Iterable[Estimate]) -> Scale:
-        """Return a scale with room for all `estimates`, their margins and 0."""
-        ends = [(min(estimate.lower, -estimate.margin), estimate.upper) for estimate in estimates]
-        left = min([0.0, *(lower for lower, _ in ends)])
-        right = max([0.0, *(upper for _, upper in ends)])
-        return cls(left, right if right > left else left + 1.0)
-
-    def place(self, value: float, room: float) -> str:
-        """Return the percents from the left."""
-        share = (value - self.left) / (self.right - self.left)
-        return f"{room + (100 - 2 * room) * min(max(share, 0.0), 1.0):.2f}"
+def scale_of(estimates: Iterable[Estimate]) -> Scale:
+    """Return a scale with room for all `estimates`, their margins and 0."""
+    ends = [end for one in estimates for end in (one.lower, -one.margin, one.upper)]
+    left, right = min([0.0, *ends]), max([0.0, *ends])
+    return left, right if right > left else left + 1.0
 
 
 def plot(estimate: Estimate, decision: Decision, scale: Scale | None = None) -> dict[str, str]:
     """Return places and figures of an interval; a small one on a `scale` shared with others."""
-    within, room = (Scale.of([estimate]), _ROOM) if scale is None else (scale, _EDGE)
+    (left, right), room = (scale_of([estimate]), _ROOM) if scale is None else (scale, _EDGE)
     least, most = formatting.interval_ends(estimate)
     difference, limit = points(estimate.difference), points(-estimate.margin)
+    places = {
+        "zero": 0.0,
+        "margin": -estimate.margin,
+        "lower": estimate.lower,
+        "upper": estimate.upper,
+        "point": estimate.difference,
+    }
+    shares = {
+        name: min(max((value - left) / (right - left), 0.0), 1.0) for name, value in places.items()
+    }
     return {
         "kind": decision.value.lower(),
         "text": f"{difference} points, interval {least} to {most}, margin {limit}",
@@ -227,11 +220,7 @@ def plot(estimate: Estimate, decision: Decision, scale: Scale | None = None) -> 
         "most": most,
         "difference": difference,
         "limit": limit,
-        "zero": within.place(0.0, room),
-        "margin": within.place(-estimate.margin, room),
-        "lower": within.place(estimate.lower, room),
-        "upper": within.place(estimate.upper, room),
-        "point": within.place(estimate.difference, room),
+        **{name: f"{room + (100 - 2 * room) * share:.2f}" for name, share in shares.items()},
     }
 
 
@@ -240,7 +229,7 @@ def _overview(
 ) -> list[tuple[PromptReport, dict[str, str] | None]]:
     """Return every prompt with its interval, all on one scale."""
     compared = [_estimate_of(prompt) for prompt in prompts]
-    scale = Scale.of(estimate[0] for estimate in compared if estimate)
+    scale = scale_of(estimate[0] for estimate in compared if estimate)
     plots = [plot(*estimate, scale) if estimate else None for estimate in compared]
     return list(zip(prompts, plots, strict=True))
 
@@ -255,16 +244,6 @@ def passing(evalset: EvalsetReport) -> list[str]:
         return []
     now = "not measured" if metric.candidate is None else formatting.percent(metric.candidate)
     return [now] if metric.baseline is None else [formatting.percent(metric.baseline), now]
-
-
-def rates(prompt: PromptReport) -> str:
-    """Return the pass rates of every evalset in a line."""
-    return "; ".join(filter(None, map(formatting.pass_rates, prompt.evalsets)))
-
-
-def changes(prompt: PromptReport) -> str:
-    """Count the cases of note of every evalset in a line."""
-    return ", ".join(filter(None, map(formatting.counted, prompt.evalsets)))
 
 
 def deciding(prompt: PromptReport) -> list[Finding]:
@@ -351,7 +330,7 @@ def _seconds(seconds: float | None) -> str:
 
 
 TEMPLATE_FUNCTIONS: Sequence[Callable[..., object]] = (
-    *(points, plot, passing, deciding, steps, headline, rates, changes, excerpts, side_rows),
+    *(points, plot, passing, deciding, steps, headline, excerpts, side_rows),
     _count,
 )
 """What the template calls, apart from the functions of `formatting`."""

@@ -14,7 +14,7 @@ from llmops_cli.core.policy import Decision
 from llmops_cli.core.redact import Redactor
 from llmops_cli.core.report import CaseStream, Report
 from llmops_cli.render.html.cases import TEXT, PageLimits, word_diff
-from llmops_cli.render.html.page import Scale, html_report, plot
+from llmops_cli.render.html.page import html_report, plot, scale_of
 from tests import reports
 from tests.pages import mixed, record, side
 
@@ -90,7 +90,7 @@ def test_every_kind_of_report_says_its_verdict_and_its_next_steps(name: str) -> 
 
 
 def test_small_pictures_share_one_scale_and_large_ones_carry_their_figures() -> None:
-    scale = Scale.of([reports.LOSS, reports.FINE])
+    scale = scale_of([reports.LOSS, reports.FINE])
     zeros = {plot(each, Decision.FAIL, scale)["zero"] for each in (reports.LOSS, reports.FINE)}
     assert len(zeros) == 1
     text, _, _ = written(reports.failing(), CaseStream(0, iter(())))
