@@ -299,6 +299,14 @@ class Prompt:
         """Names of the inputs that `render` takes."""
         return tuple(self._version.prompt.inputs)
 
+    def attributes(self) -> dict[str, str]:
+        """Return the attributes of an OpenTelemetry span that name this version to `watch`."""
+        return {
+            "llmops.prompt": self.name,
+            "llmops.version": str(self),
+            "llmops.target": self.digest,
+        }
+
     def render(self, earlier: Sequence[Mapping[str, object]] = (), /, **inputs: object) -> Rendered:
         """Return the request for `inputs`.
 

@@ -62,6 +62,7 @@ PANELS: Mapping[str, Sequence[str]] = {
     "Release": ("release", "measure", "promote", "rollback", "status", "history", "bundle"),
     "Inspect": ("diff", "render", "models", "schema"),
     "Judges": ("calibrate",),
+    "Production": ("watch", "traces"),
     "Audit and CI": ("verify", "fsck", "gc", "comment"),
 }
 """Every command, by the panel of `--help` that lists it."""
@@ -77,6 +78,10 @@ def _function(name: str) -> Callable[..., object]:
         from llmops_cli.cli import project
 
         return project.COMMANDS[name]
+    if name in {"watch", "traces"}:
+        from llmops_cli.cli import watch
+
+        return watch.COMMANDS[name]
     if name == "comment":
         from llmops_cli.cli.github import comment
 

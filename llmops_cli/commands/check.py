@@ -43,6 +43,8 @@ class Checked:
     """Errors of calibrations that are not as they were written, each with its file."""
     read_as_json: tuple[str, ...] = ()
     """Tables with the columns whose cells were read as JSON, because a scorer takes values."""
+    drafts: tuple[str, ...] = ()
+    """Evalsets with drafts that wait for a review."""
 
 
 def check_all(start: Path) -> Checked:
@@ -88,6 +90,12 @@ def check_all(start: Path) -> Checked:
             f"{project.evalsets[evalset.name].table}: `{column}` is read as JSON"
             for evalset in evalsets
             for column in project.columns_read_as_json(evalset)
+        ),
+        drafts=tuple(
+            f"{evalset.name}: {evalset.drafts} draft"
+            f"{'s wait' if evalset.drafts > 1 else ' waits'} for a review"
+            for evalset in evalsets
+            if evalset.drafts
         ),
     )
 

@@ -391,6 +391,8 @@ class Evalset:
     retired: Mapping[str, str] = field(default_factory=dict)
     """Cases removed on purpose, by id, with the reason."""
     path: str = ""
+    drafts: int = 0
+    """Cases that wait for a review (`draft: true`); they are none of `cases`."""
 
     def due(self, case: Case) -> tuple[ScorerSpec, ...]:
         """Return every scorer that applies to `case`."""

@@ -48,6 +48,8 @@ from llmops_cli.project.templates import Options
 
 FOLDER = "evalsets"
 ENDINGS = (".yaml", ".yml")
+DRAFTS = ".drafts.jsonl"
+"""Ending of the cases that `traces draft` adds to an evalset with a file of cases."""
 BLOCK = 256
 """Cases that are packed together."""
 OPEN = 64 * BLOCK
@@ -64,9 +66,9 @@ NO_METADATA: Mapping[str, Json] = {}
 REMEDIES = {
     "`expected`": "give the case an `expected`",
     "`contexts`": "give the case `contexts`, or have an application report them",
-    "": 'name the input, as `question: "{{ … }}"`',
 }
-"""What to do about a case that lacks what a scorer needs, by a part of the message."""
+"""What to do about a case that lacks what a scorer needs, by what the message names."""
+NAME_THE_INPUT = 'name the input, as `question: "{{ … }}"`'
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -182,7 +184,7 @@ class EvalsetReader:
                 self._problems.add(header.where(), f"the evalset '{header.name}' has no cases")
             self._check_rules(header, cases)
         values = {item.name: getattr(header, item.name) for item in fields(Evalset)}
-        return Evalset(**{**values, "cases": cases})
+        return Evalset(**{**values, "cases": cases, "drafts": reader.drafts})
 
     def _check_rules(self, header: EvalsetHeader, cases: Sequence[Case]) -> None:
         """Check that the metrics and tags of the evalset's own rules exist."""
@@ -209,6 +211,9 @@ class EvalsetReader:
         shape = TableShape(inputs=inputs, structured=header.structured)
         try:
             yield from rows_of(header.table, self._context.source, shape, self._problems)
+            drafts = f"{FOLDER}/{header.name}{DRAFTS}"
+            if drafts in self._context.source.files(FOLDER):
+                yield from rows_of(drafts, self._context.source, shape, self._problems)
         except Unreadable as error:
             self._problems.add(header.where(), str(error))
 
@@ -267,12 +272,15 @@ class CaseReader:
         self._needing = [spec for spec in evalset.scorers if kinds[spec.kind].needs_of_cases(spec)]
         self._lines: dict[str, int | None] = {}
         """Lines of the cases so far by their ids: there may be a million of them."""
+        self.drafts = 0
 
     def read(self, rows: Iterable[Row]) -> Iterator[Case]:
         """Yield the cases of `rows`; what is wrong with any is a problem at its line."""
         for where, row in rows:
             written = validated(WrittenCase, row, where, self._problems)
-            if written is not None:
+            if written is not None and written.draft:
+                self.drafts += 1
+            elif written is not None:
                 yield self._case(written, where)
 
     def _case(self, written: WrittenCase, where: Where) -> Case:
@@ -359,8 +367,8 @@ class CaseReader:
                 self._problems.add(line, f"'{spec.label}' with the `expected` of this case: {why}")
             lacking = self._kinds[spec.kind].lacks(spec, case, retrieves=self._retrieves)
             if lacking is not None:
-                remedy = next(hint for part, hint in REMEDIES.items() if part in lacking)
-                self._problems.add(line, lacking, remedy)
+                remedies = (hint for part, hint in REMEDIES.items() if part in lacking)
+                self._problems.add(line, lacking, next(remedies, NAME_THE_INPUT))
 
     def _compiled(self, scorers: Sequence[ScorerSpec]) -> list[tuple[ScorerSpec, Options]]:
         """Return the scorers whose options differ from case to case."""

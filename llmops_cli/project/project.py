@@ -11,7 +11,7 @@ import os
 from collections.abc import Container, Iterable, Iterator, Mapping
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
-from typing import Literal, TypeAlias
+from typing import TYPE_CHECKING, Literal, TypeAlias
 
 from llmops_cli.core.digest import Json
 from llmops_cli.core.errors import InvalidFiles, Location, Refused, UnknownName
@@ -34,6 +34,9 @@ from llmops_cli.project.schema import (
     validated,
 )
 
+if TYPE_CHECKING:
+    from llmops_cli.core.watch import WatchSettings
+
 PROJECT_FILE = "llmops.yaml"
 
 
@@ -51,6 +54,8 @@ class Project(ProjectContext):
     """Whether evidence keeps the answers' texts."""
     trust: tuple[str, ...]
     """Project files, or globs of them, whose code may run."""
+    watch: Mapping[str, WatchSettings]
+    """What is watched in production, by environment."""
 
     def evalsets_of(self, prompt: str) -> tuple[str, ...]:
         """Return the names of the evalsets that gate `prompt`."""
@@ -181,6 +186,7 @@ class _Loader:
             evalsets=self._evalsets(files.values(), EvalsetReader(context, self._problems, broken)),
             outputs=written.evidence.outputs,
             trust=tuple(written.trust),
+            watch=self._watch(written, document),
         )
 
     def _document(self, path: str) -> Document | None:
@@ -245,6 +251,14 @@ class _Loader:
             hint = f"llmops.yaml says `structured_output: {model.structured_output}` of it"
             self._problems.add(where("responseFormat"), message, hint)
 
+    def _watch(self, written: WrittenProject, document: Document) -> Mapping[str, WatchSettings]:
+        if not written.watch:
+            return {}
+        from llmops_cli.project.watch import read_watch  # noqa: PLC0415 - few projects need it
+
+        names = list(written.environments)
+        return read_watch(written.watch, names, document.where, self._problems)
+
     def _environments(self, written: WrittenProject, document: Document) -> Iterator[Environment]:
         names = list(written.environments)
         if isinstance(written.environments, list):
@@ -293,7 +307,11 @@ class _Loader:
                 continue
             header = None if document is None else reader.header(document)
             broken |= header is None
-            named.add(None if header is None else header.table)
+            if header is not None:
+                named |= {
+                    header.table,
+                    f"{evalset_files.FOLDER}/{header.name}{evalset_files.DRAFTS}",
+                }
             yield header
         for path in case_files:
             if path not in named and not broken:  # else a broken one may name it

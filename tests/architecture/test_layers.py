@@ -69,6 +69,7 @@ LATE_IMPORTS = {
     "core/redact.py": "html.entities",
     "engine/budget.py": "genai_prices",
     "plugins/catalog.py": "importlib.metadata",
+    "project/project.py": "llmops_cli.project.watch",
     "project/tables.py": "pyarrow",
     "providers/http/responses.py": "email.utils",
     "providers/openai/model.py": "openai",
@@ -76,6 +77,7 @@ LATE_IMPORTS = {
     "runtime.py": "llmops_cli.project.templates",
     "scorers/rag.py": "llmops_cli.scorers",
     "stores/git.py": "git",
+    "watch/spans.py": "llmops_cli.watch.protobuf",
 }
 """Imports inside functions, by module: what most commands do not need, and that costs time."""
 

@@ -1,0 +1,1 @@
+"""Watch what production does: spans in, alarms out, failures become draft cases."""

@@ -1,0 +1,261 @@
+"""The calls of production, one file of columns per hour under `.llmops/traces/`.
+
+`2026-11-30T14.npy` has a row of 76 bytes per call; texts (models, versions, errors) are numbers
+in it, which `words.json` names. `2026-11-30T14.texts.jsonl.gz` has the messages of the calls that
+may become cases: bad feedback, errors, the slowest, and a sample. A call is stored once, whichever
+file it came from and however often. A file that has not changed is not read again.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import gzip
+import hashlib
+import json
+import math
+import zlib
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from llmops_cli.core.errors import IntegrityBroken
+from llmops_cli.core.redact import Redactor
+from llmops_cli.core.watch import SpanNames
+from llmops_cli.stores.atomic import write_bytes
+from llmops_cli.watch.spans import Call, Counts, read_calls
+
+HOUR = 3600
+BATCH = 50_000
+"""Calls in memory before they are written: about 30 MB."""
+SAMPLE = 200
+"""Calls an hour whose messages are kept besides the remarkable ones: those of the lowest ids, which
+are hashes."""
+REMARKABLE = 500
+"""Calls an hour at most whose messages are kept because of what happened."""
+SLOWEST = 20
+LONGEST = 200
+"""Characters of a text column."""
+MOST_WORDS = 100_000
+OTHER = "(other)"
+"""What texts become after `MOST_WORDS`: an attribute that names something new in every call."""
+NUMBERS = (
+    "seconds", "first_token", "cost", "input_tokens", "cached_tokens", "output_tokens",
+    "satisfied", "cache_hit",
+)  # fmt: skip
+TEXTS = ("error", "provider", "model", "version", "finish", "route")
+ROW = np.dtype(
+    [("id", "<u8"), ("time", "<f8"), *((name, "<f4") for name in NUMBERS)]
+    + [(name, "<u4") for name in TEXTS]
+)
+
+Table = NDArray[np.void]
+"""Rows of `ROW`, by time."""
+
+
+class TraceStore:
+    """The calls of one project. Writers wait for each other; readers see whole files."""
+
+    def __init__(self, root: Path, redact: Redactor) -> None:
+        self.folder = root / ".llmops" / "traces"
+        self._redact = redact
+        self._words: dict[str, int] = {"": 0}
+
+    @contextmanager
+    def writing(self) -> Iterator[None]:
+        """Keep other writers out, and write down new words at the end."""
+        self.folder.mkdir(parents=True, exist_ok=True)
+        (self.folder / ".gitignore").write_text("*\n")
+        with (self.folder / ".lock").open("w") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            self._words = {word: at for at, word in enumerate(self.words())}
+            yield
+
+    def words(self) -> list[str]:
+        """Return the texts by number."""
+        file = self.folder / "words.json"
+        return list(map(str, json.loads(file.read_bytes()))) if file.exists() else [""]
+
+    def add(self, files: Iterable[Path], names: SpanNames) -> tuple[int, Counts]:
+        """Store the calls of `files` that are not stored; return how many, and what was read.
+
+        Raises `OSError` for a file that cannot be read, `Unmeasured` if the disk refuses.
+        """
+        counts = Counts()
+        added = 0
+        with self.writing():
+            known = self._read_files()
+            for file in files:
+                state = file.stat()
+                mark = [state.st_size, state.st_mtime_ns]
+                if known.get(str(file.resolve())) == mark:
+                    continue
+                batch: list[Call] = []
+                for call in read_calls(file, names, counts):
+                    batch.append(call)
+                    if len(batch) >= BATCH:
+                        added += self._put(batch)
+                        batch.clear()
+                added += self._put(batch)
+                known[str(file.resolve())] = mark
+            write_bytes(self.folder / "read.json", json.dumps(known).encode())
+        return added, counts
+
+    def hours(self) -> list[int]:
+        """Return the hours (since 1970) that have calls."""
+        names = (file.stem for file in self.folder.glob("*T*.npy"))
+        return sorted(
+            int(datetime.fromisoformat(f"{n}:00+00:00").timestamp()) // HOUR for n in names
+        )
+
+    def read(self, since: int = 0, until: int = 1 << 40) -> Table:
+        """Return the calls of the hours from `since` on and before `until`, by time."""
+        parts = [self._hour(hour) for hour in self.hours() if since <= hour < until]
+        table = np.concatenate(parts) if parts else np.empty(0, ROW)
+        return table[np.argsort(table["time"], kind="stable")]
+
+    def summary(self) -> list[tuple[str, int, int, str]]:
+        """Return hour, calls, errors and versions of each hour."""
+        words = self.words()
+        rows = []
+        for hour in self.hours():
+            table = self._hour(hour)
+            versions = ", ".join(words[code] for code in np.unique(table["version"]) if code)
+            errors = int((table["error"] != 0).sum())
+            rows.append((self._file(hour).stem, len(table), errors, versions))
+        return rows
+
+    def messages(self, since: int = 0) -> Iterator[dict[str, Any]]:
+        """Yield the calls whose messages are kept, oldest hour first."""
+        for hour in self.hours():
+            if hour >= since:
+                yield from self._texts(hour).values()
+
+    def _read_files(self) -> dict[str, list[int]]:
+        file = self.folder / "read.json"
+        return dict(json.loads(file.read_bytes())) if file.exists() else {}
+
+    def _file(self, hour: int) -> Path:
+        name = datetime.fromtimestamp(hour * HOUR, UTC).strftime("%Y-%m-%dT%H")
+        return self.folder / f"{name}.npy"
+
+    def _hour(self, hour: int) -> Table:
+        file = self._file(hour)
+        if not file.exists():
+            return np.empty(0, ROW)
+        try:
+            table: Table = np.load(file, allow_pickle=False)
+        except (ValueError, EOFError, OSError) as error:
+            raise _damaged(file, str(error)) from error
+        if table.dtype != ROW:
+            raise _damaged(file, "it has other columns")
+        return table
+
+    def _texts(self, hour: int) -> dict[int, dict[str, Any]]:
+        file = self._file(hour).with_suffix(".texts.jsonl.gz")
+        if not file.exists():
+            return {}
+        try:
+            lines = gzip.decompress(file.read_bytes()).splitlines()
+            return {row["id"]: row for row in map(json.loads, lines)}
+        except (ValueError, EOFError, OSError, zlib.error, KeyError) as error:
+            raise _damaged(file, str(error)) from error
+
+    def _put(self, calls: list[Call]) -> int:
+        """Store calls; return how many were new."""
+        by_hour: dict[int, list[Call]] = {}
+        for call in calls:
+            by_hour.setdefault(int(call.time // HOUR), []).append(call)
+        before = len(self._words)
+        rows = {hour: self._rows(group) for hour, group in by_hour.items()}
+        if len(self._words) > before:  # before the rows that need them
+            write_bytes(self.folder / "words.json", json.dumps(list(self._words)).encode())
+        added = 0
+        for hour, group in by_hour.items():
+            stored = self._hour(hour)
+            ids = rows[hour]["id"]
+            _, first = np.unique(ids, return_index=True)
+            fresh = np.sort(first[~np.isin(ids[first], stored["id"])])
+            if not len(fresh):
+                continue
+            added += len(fresh)
+            table = np.concatenate([stored, rows[hour][fresh]])
+            self._put_texts(hour, [(int(ids[at]), group[at]) for at in fresh], table)
+            _save(self._file(hour), table)
+        return added
+
+    def _rows(self, calls: list[Call]) -> Table:
+        table = np.empty(len(calls), ROW)
+        table["id"] = [_id(call) for call in calls]
+        table["time"] = [call.time for call in calls]
+        for name in NUMBERS:
+            table[name] = [getattr(call, name) for call in calls]
+        for name in TEXTS:
+            table[name] = [self._word(getattr(call, name)) for call in calls]
+        return table
+
+    def _word(self, text: str) -> int:
+        number = self._words.get(text)
+        if number is None:
+            text = self._redact(text)[:LONGEST]
+            if len(self._words) >= MOST_WORDS:
+                text = OTHER
+            number = self._words.setdefault(text, len(self._words))
+        return number
+
+    def _put_texts(self, hour: int, calls: list[tuple[int, Call]], table: Table) -> None:
+        """Keep the messages of those among `calls` that are remarkable or in the sample."""
+        if not any(call.input or call.output for _, call in calls):
+            return
+        kept = self._texts(hour)
+        slow = np.nan_to_num(table["seconds"], nan=-1.0)
+        slowest = set(map(int, table["id"][np.argsort(slow)[-SLOWEST:]]))
+        for id_, call in calls:
+            if call.input or call.output:
+                kept[id_] = {
+                    "id": id_,
+                    "trace": call.trace[:64],
+                    "span": call.span[:64],
+                    "time": call.time,
+                    "seconds": _json(call.seconds),
+                    "satisfied": _json(call.satisfied),
+                    "error": self._redact(call.error)[:LONGEST],
+                    "version": self._redact(call.version)[:LONGEST],
+                    "inputs": self._redact(call.inputs),
+                    "input": self._redact(call.input),
+                    "output": self._redact(call.output),
+                }
+        sample = set(sorted(kept)[:SAMPLE]) | slowest
+        remarkable = [
+            id_
+            for id_, row in kept.items()
+            if row["error"] or (row["satisfied"] is not None and row["satisfied"] < 0.5)
+        ]
+        keep = sample | set(remarkable[:REMARKABLE])
+        lines = (json.dumps(row) for id_, row in sorted(kept.items()) if id_ in keep)
+        content = gzip.compress("\n".join(lines).encode(), compresslevel=3, mtime=0)
+        write_bytes(self._file(hour).with_suffix(".texts.jsonl.gz"), content)
+
+
+def _save(file: Path, table: Table) -> None:
+    with file.with_suffix(".new").open("wb") as stream:  # a lost hour is read again from its source
+        np.save(stream, table)
+    file.with_suffix(".new").replace(file)
+
+
+def _id(call: Call) -> int:
+    name = f"{call.trace}/{call.span}".encode()
+    return int.from_bytes(hashlib.blake2b(name, digest_size=8).digest(), "little")
+
+
+def _json(number: float) -> float | None:
+    return None if math.isnan(number) else number
+
+
+def _damaged(file: Path, why: str) -> IntegrityBroken:
+    hint = f"delete {file.parent} and add the trace files again"
+    return IntegrityBroken(f"not a file of traces: {why}", where=str(file), hint=hint)
