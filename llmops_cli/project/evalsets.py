@@ -66,9 +66,9 @@ NO_METADATA: Mapping[str, Json] = {}
 REMEDIES = {
     "`expected`": "give the case an `expected`",
     "`contexts`": "give the case `contexts`, or have an application report them",
-    "": 'name the input, as `question: "{{ … }}"`',
 }
-"""What to do about a case that lacks what a scorer needs, by a part of the message."""
+"""What to do about a case that lacks what a scorer needs, by what the message names."""
+NAME_THE_INPUT = 'name the input, as `question: "{{ … }}"`'
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -367,8 +367,8 @@ class CaseReader:
                 self._problems.add(line, f"'{spec.label}' with the `expected` of this case: {why}")
             lacking = self._kinds[spec.kind].lacks(spec, case, retrieves=self._retrieves)
             if lacking is not None:
-                remedy = next(hint for part, hint in REMEDIES.items() if part in lacking)
-                self._problems.add(line, lacking, remedy)
+                remedies = (hint for part, hint in REMEDIES.items() if part in lacking)
+                self._problems.add(line, lacking, next(remedies, NAME_THE_INPUT))
 
     def _compiled(self, scorers: Sequence[ScorerSpec]) -> list[tuple[ScorerSpec, Options]]:
         """Return the scorers whose options differ from case to case."""

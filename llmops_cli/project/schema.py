@@ -483,9 +483,8 @@ def _sentence(
             return f"'{name}' cannot be {value!r}", suggestion(str(value), _choices(error))
         case "string_pattern_mismatch":
             pattern = error["ctx"]["pattern"]
-            return f"'{name}' cannot be {value!r}", PATTERNS.get(
-                pattern, f"it must match {pattern}"
-            )
+            hint = PATTERNS.get(pattern, f"it must match {pattern}")
+            return f"'{name}' cannot be {value!r}", hint
         case "too_short" | "string_too_short":
             return f"'{name}' must not be empty", None
         case kind if kind in KINDS:
@@ -582,13 +581,13 @@ def _rule(
 ) -> str | dict[str, Any] | None:
     """Return a rule as its name, or its name and options; None, and a problem, if it is wrong."""
     name = next(iter(written)) if isinstance(written, dict) and len(written) == 1 else written
-    hint = None
+    hint: str | None
     if not isinstance(name, str):
         message, hint = "not a rule", "write `name`, `name: value` or `name: {options}`"
     elif name not in RULE_OPTIONS:
         message, hint = f"unknown rule '{name}'", suggestion(name, list(RULE_OPTIONS))
     elif isinstance(written, dict) and not (isinstance(written[name], dict) or bare_option(name)):
-        message = f"the rule '{name}' takes no value"
+        message, hint = f"the rule '{name}' takes no value", None
     else:
         _, options = spelled(written)
         shape = validated(RULE_OPTIONS[name], options, where, problems, *at, name)
