@@ -120,8 +120,8 @@ OTHER_SYSTEMS: Mapping[str, Callable[[Mapping[str, str]], tuple[bool, bool]]] = 
         environ.get("SYSTEM_PULLREQUEST_ISFORK", "").lower() == "false",
     ),
 }
-"""Other CI systems by a variable of theirs: whether a job is for a proposed change, and whether that
-comes from the repository itself."""
+"""Other CI systems by a variable of theirs: whether a job is for a proposed change, and whether
+that comes from the repository itself."""
 
 
 def may_run(ci: CiContext | None, *, replaying: bool) -> str | None:
