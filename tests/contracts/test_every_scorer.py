@@ -3,24 +3,21 @@
 from __future__ import annotations
 
 import asyncio
-import json
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import pytest
 
 from llmops_cli.core.digest import Json
 from llmops_cli.core.ports import PluginContext, ScorerKind
-from llmops_cli.core.prompt import Case, Message, ScorerSpec
+from llmops_cli.core.prompt import Case, ScorerSpec
 from llmops_cli.core.redact import without_surrogates
 from llmops_cli.core.result import (
     Completion,
-    Failure,
     Metric,
-    Outcome,
     Score,
     ToolCall,
     Unscored,
@@ -38,6 +35,7 @@ from llmops_cli.plugins.scorers import SCORERS
 from llmops_cli.scorers.scoring import score
 from tests.counting import cpu_in_loops
 from tests.hostile import HOSTILE
+from tests.unit.scorers.answers import Obliging
 
 OPTIONS: Mapping[str, Mapping[str, Json]] = {
     "regex": {"pattern": "yes|42"},
@@ -80,44 +78,6 @@ def says_yes(text, case):
 def says_no(text, case):
     return "no" in text
 """
-
-
-class Obliging:
-    """A judge that fills in whatever form it is asked for, and an embedding model of one number."""
-
-    async def judge(
-        self, inputs: Mapping[str, Json], *, json_schema: Mapping[str, Json]
-    ) -> Outcome:
-        json.dumps(inputs)
-        return self._filled_in(json_schema)
-
-    async def generate(
-        self, messages: Sequence[Message], *, json_schema: Mapping[str, Json]
-    ) -> Outcome:
-        assert messages
-        return self._filled_in(json_schema)
-
-    async def embed(self, text: str) -> tuple[float, ...] | Failure:
-        assert text
-        return (1.0,)
-
-    def _filled_in(self, schema: Any) -> Completion:
-        def value(of: Any) -> Json:
-            match of:
-                case {"$ref": reference}:
-                    return value(schema["$defs"][reference.rpartition("/")[2]])
-                case {"enum": [*_, last]}:
-                    return cast("Json", last)
-                case {"type": "object", "properties": properties}:
-                    return {name: value(item) for name, item in properties.items()}
-                case {"type": "array", "items": items}:
-                    return [value(items)]
-                case {"type": "integer"}:
-                    return 1
-                case _:
-                    return "as it was read"
-
-        return Completion(text=json.dumps(value(schema)), latency=0.1, served_model="obliging")
 
 
 Given = Mapping[str, tuple[Score | Unscored, float]]

@@ -91,20 +91,14 @@ answers = st.builds(Completion, text=st.sampled_from("abc"), at=st.just("2026"))
 labels = st.sampled_from(["contains", "tone", "pass 2"])
 
 
-@given(completions)
-def test_completions(completion: Completion) -> None:
+@given(completions, failures, scores)
+def test_completions_failures_and_scores(
+    completion: Completion, failure: Failure, score: Score
+) -> None:
     stored = from_bytes(to_bytes(completion_record(completion)))
     assert completion_of(stored, live=True) == completion
     assert completion_of(stored) == replace(completion, latency=None)
-
-
-@given(failures)
-def test_failures(failure: Failure) -> None:
     assert failure_of(from_bytes(to_bytes(failure_record(failure)))) == failure
-
-
-@given(scores)
-def test_scores(score: Score) -> None:
     assert score_of(from_bytes(to_bytes(score_record(score)))) == score
 
 

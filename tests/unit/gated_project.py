@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import os
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 from llmops_cli.cli.output import FORMS, RunSinks
@@ -16,7 +17,7 @@ from llmops_cli.registry.release import release as release_prompts
 from llmops_cli.run.selection import Between, EvalOptions, Selection
 from llmops_cli.run.workspace import open_workspace
 from tests.projects import Project
-from tests.servers.faulty import Reply, echo
+from tests.servers.faulty import Reply, Server, echo
 
 CASES = 30
 MARGIN = 0.1
@@ -117,3 +118,29 @@ def wrong_on(questions: Collection[str], *, system: str | None = None) -> Reply:
 def questions(count: int) -> set[str]:
     """The questions of the first cases."""
     return {f"say {at}" for at in range(count)}
+
+
+def worsen(project: Project, server: Server, count: int, system: str = "Worse.") -> None:
+    """Change the prompt to one that answers the first `count` cases wrongly."""
+    server.reply = wrong_on(questions(count), system=system)
+    project.prompt(system=system)
+
+
+def set_gate(project: Project, gate: Mapping[str, Any]) -> None:
+    """Write the options of the gate to llmops.yaml."""
+    project.settings = {"gate": gate}
+    project.llmops_yaml()
+
+
+def add_model(project: Project, server: Server) -> None:
+    """Add the model `other` of the same server to llmops.yaml."""
+    project.models = {"other": {"provider": "openai", "model": "other", "base_url": server.url}}
+    project.llmops_yaml()
+
+
+def write_evalset(
+    project: Project, name: str, cases: Sequence[Mapping[str, Any]], *, prompt: str = "support"
+) -> None:
+    """Write a further evalset, with its cases in the same file."""
+    content = {"prompt": prompt, "scorers": [{"exact": "{{ expected }}"}], "cases": cases}
+    project.write(f"evalsets/{name}.yaml", json.dumps(content))

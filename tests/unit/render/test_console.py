@@ -7,7 +7,6 @@ from dataclasses import replace
 import pytest
 from rich.console import Console, RenderableType
 
-from llmops_cli.core.report import Report
 from llmops_cli.render.console import console_report
 from llmops_cli.render.renderable import table
 from tests import reports
@@ -21,14 +20,6 @@ def printed(renderable: RenderableType, *, width: int = 80, encoding: str = "utf
     Console(file=file, width=width, no_color=True).print(renderable)
     file.flush()
     return raw.getvalue().decode(encoding)
-
-
-def test_the_worst_prompt_comes_first_and_passing_ones_are_brief() -> None:
-    text = printed(console_report(reports.several()))
-    words = [line.split()[0] for line in text.splitlines() if re.match(r"[A-Z]{4,} ", line)]
-    assert words == ["FAIL", "INCONCLUSIVE", "PASS", "FAIL", "INCONCLUSIVE"]
-    assert "halueval@working" not in text
-    assert "halueval@working" in printed(console_report(reports.several(), verbose=True))
 
 
 @pytest.mark.parametrize("width", [20, 40, 80, 99, 100, 200])
@@ -53,23 +44,8 @@ def test_every_console_can_be_written_to(encoding: str) -> None:
     assert "FAIL" in text
 
 
-def first_lines(report: Report, *, width: int = 100) -> list[str]:
-    return printed(console_report(report, quiet=True), width=width).splitlines()
-
-
-def test_the_verdict_lines_of_several_prompts_are_aligned_and_the_figures_stay_whole() -> None:
-    assert first_lines(reports.several(), width=110) == [
-        (
-            "FAIL          intent     83.1% → 77.3%   −5.8 (90% CI −8.9 to −3.1)   "
-            "6 improved, 24 regressed of 308"
-        ),
-        (
-            "INCONCLUSIVE  support    90.0% → 87.5%   −2.5 (90% CI −9.1 to +4.1)   "
-            "1 improved, 1 regressed of 40"
-        ),
-        "PASS          halueval   62.0%   unchanged: all 300 requests match the baseline",
-    ]
-    assert first_lines(reports.failing(), width=50) == [
+def test_a_verdict_line_that_is_too_long_breaks_between_figures() -> None:
+    assert printed(console_report(reports.failing(), quiet=True), width=50).splitlines() == [
         "FAIL  intent   83.1% → 77.3%",
         "      −5.8 (90% CI −8.9 to −3.1)",
         "      6 improved, 24 regressed of 308",
@@ -99,13 +75,6 @@ def test_the_answers_stand_side_by_side_where_there_is_room() -> None:
     both = re.compile("Sorry for the wait!.*You should have read")
     assert both.search(wide)
     assert not both.search(narrow)
-
-
-def test_ten_cases_are_shown_and_the_rest_is_counted() -> None:
-    text = printed(console_report(reports.enormous()))
-    assert len(re.findall(r"^  REGRESSED", text, flags=re.MULTILINE)) == 10
-    assert "and 99,990 more (--verbose: up to 100; --html FILE: all)" in text
-    assert len(text) < 20_000
 
 
 def test_colour_is_used_where_the_terminal_has_it_and_never_needed() -> None:

@@ -8,7 +8,16 @@ from llmops_cli.report.build import SHOWN, exit_code
 from llmops_cli.run.selection import Between, Selection
 from tests.projects import Project, make_cases
 from tests.servers.faulty import Server, echo, status
-from tests.unit.gated_project import CASES, Result, gate, promoted, questions, wrong_on
+from tests.unit.gated_project import (
+    CASES,
+    Result,
+    add_model,
+    gate,
+    promoted,
+    questions,
+    worsen,
+    wrong_on,
+)
 
 
 def shown(result: Result) -> list[tuple[str, str | None]]:
@@ -122,15 +131,13 @@ def test_without_a_baseline_the_commands_to_create_one_are_shown(project: Projec
 
 
 def test_a_failure_leads_back_to_the_prompt(running: Project, server: Server) -> None:
-    server.reply = wrong_on(questions(15), system="Worse.")
-    running.prompt(system="Worse.")
+    worsen(running, server, 15)
     (step,) = gate(running).prompt.next_steps
     assert step == "fix support, or look closer: llmops eval support --verbose"
 
 
 def test_a_comparison_leads_back_to_itself(running: Project, server: Server) -> None:
-    running.models = {"other": {"provider": "openai", "model": "other", "base_url": server.url}}
-    running.llmops_yaml()
+    add_model(running, server)
     server.reply = lambda body: "no" if body["model"] == "other" else echo(body)
     (step,) = gate(running, between=Between("tiny", "other")).prompt.next_steps
     first, _, command = step.partition(", or look closer: ")

@@ -38,6 +38,7 @@ PYTHON: dict[str, Any] = {
     "call": "app/main.py:answer",
     "identity": {"files": ["app/*.py"]},
 }
+HTTP: dict[str, Any] = {"provider": "http", "base_url": "http://localhost:1"}
 
 
 class Application(Project):
@@ -202,14 +203,14 @@ def test_an_application_is_handed_what_the_template_says_and_never_what_is_expec
     project: Application,
 ) -> None:
     request = {"q": "{{ question }}", "all": "{{ inputs }}", "n": 3, "text": "Q: {{ question }}"}
-    project.configured(provider="http", base_url="http://localhost:1", request=request)
+    project.configured(**HTTP, request=request)
     with open_workspace(project.root) as workspace:
         asked = rendered_request(workspace, "support", case="c001", inputs={})
     assert asked.document == {
         "q": "say 1", "all": {"question": "say 1"}, "n": 3, "text": "Q: say 1",
     }  # fmt: skip
     answer = {"q": "{{ expected }}"}
-    project.configured(provider="http", base_url="http://localhost:1", request=answer)
+    project.configured(**HTTP, request=answer)
     assert problems(project)[0].startswith(
         "llmops.yaml:1: `request` of 'app' for the case 'c000': 'expected' is undefined"
     )
@@ -243,31 +244,20 @@ def test_a_prompt_of_an_application_may_have_messages_and_parameters(
         ({"identity": {"files": ["app/*.txt"]}}, "'identity': no file matches 'app/*.txt'"),
         ({"identity": {}}, "'identity' names nothing (name the application's `files`"),
         ({"provider": "http", "call": None}, "unknown key 'call'"),
+        ({**HTTP, "response": {"text": "a["}}, "'app': 'response.text' is no JMESPath: "),
+        ({**HTTP, "response": {"txt": "a"}}, "'models.app.response.txt"),
+        ({**HTTP, "request": {"q": "{{ question"}}, "'request': "),
+        ({**HTTP, "request": {"q": "{{ 'a' | nope }}"}}, "'request': unknown filter 'nope'"),
+        (
+            {**HTTP, "base_url": "http://169.254.169.254/"},
+            "'app': 169.254.169.254 is an address that is",
+        ),
     ],
 )
 def test_what_is_wrong_with_a_model_is_reported_with_its_line(
     model: dict[str, Any], problem: str, project: Application
 ) -> None:
-    project.configured(**{**PYTHON, **model})
-    assert any(each.startswith(f"llmops.yaml:1: {problem}") for each in problems(project)), (
-        problems(project)
-    )
-
-
-@pytest.mark.parametrize(
-    ("option", "problem"),
-    [
-        ({"response": {"text": "a["}}, "'app': 'response.text' is no JMESPath: "),
-        ({"response": {"txt": "a"}}, "'models.app.response.txt"),
-        ({"request": {"q": "{{ question"}}, "'request': "),
-        ({"request": {"q": "{{ 'a' | nope }}"}}, "'request': unknown filter 'nope'"),
-        ({"base_url": "http://169.254.169.254/"}, "'app': 169.254.169.254 is an address that is"),
-    ],
-)
-def test_paths_templates_and_addresses_are_checked_before_any_call(
-    option: dict[str, Any], problem: str, project: Application
-) -> None:
-    project.configured(**{"provider": "http", "base_url": "http://localhost:1", **option})
+    project.configured(**(model if "base_url" in model else {**PYTHON, **model}))
     assert any(each.startswith(f"llmops.yaml:1: {problem}") for each in problems(project)), (
         problems(project)
     )

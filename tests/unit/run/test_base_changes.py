@@ -12,7 +12,14 @@ from llmops_cli.core.policy import Decision
 from tests.git_project import GitProject, git, make_git_project
 from tests.projects import Project, Result, make_cases
 from tests.servers.faulty import Server
-from tests.unit.gated_project import CASES, gate, measured, promotion, questions, release, wrong_on
+from tests.unit.gated_project import (
+    CASES,
+    gate,
+    measured,
+    promotion,
+    release,
+    worsen,
+)
 from tests.unit.run.test_workspace import committed
 
 LOST = 10
@@ -23,8 +30,7 @@ def worse(request: pytest.FixtureRequest, server: Server) -> Project:
     """A prompt that loses ten cases, against the base revision or what production runs."""
     name = "running" if request.param == "production" else "project"
     project: Project = committed(request.getfixturevalue(name))
-    server.reply = wrong_on(questions(LOST), system="Worse.")
-    project.prompt(system="Worse.")
+    worsen(project, server, LOST)
     return project
 
 
@@ -176,8 +182,7 @@ def test_evidence_of_an_evalset_that_gates_no_longer_promotes_nothing(
     hard = Project(root=running.root, name="hard")
     hard.cases(make_cases(CASES))
     hard.evalset(prompt="support")
-    server.reply = wrong_on(questions(LOST), system="Worse.")
-    running.prompt(system="Worse.")
+    worsen(running, server, LOST)
     number = release(running)
     measured(running, number)
     for ending in ("yaml", "jsonl"):

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import json
-
 import pytest
 
 from llmops_cli.core.errors import Refused, UnknownName
@@ -14,7 +12,17 @@ from llmops_cli.run.selection import Between, ResolvedTarget, Selection, resolve
 from llmops_cli.run.workspace import open_workspace
 from tests.projects import Project, make_cases
 from tests.servers.faulty import Server
-from tests.unit.gated_project import CASES, gate, promoted, questions, release, wrong_on
+from tests.unit.gated_project import (
+    CASES,
+    add_model,
+    gate,
+    promoted,
+    questions,
+    release,
+    worsen,
+    write_evalset,
+    wrong_on,
+)
 
 OTHER = """\
 model: tiny
@@ -76,8 +84,7 @@ def test_a_glob_chooses_by_name(running: Project) -> None:
 def test_a_named_baseline_takes_the_place_of_the_environments(
     running: Project, server: Server
 ) -> None:
-    server.reply = wrong_on(questions(15), system="Worse.")
-    running.prompt(system="Worse.")
+    worsen(running, server, 15)
     release(running)
     running.prompt(system="Better.")
     result = gate(running, select={"baseline": "support@v2"})
@@ -88,8 +95,7 @@ def test_a_named_baseline_takes_the_place_of_the_environments(
 def test_another_model_answers_the_candidate_alone_and_is_no_version(
     running: Project, server: Server
 ) -> None:
-    running.models = {"other": {"provider": "openai", "model": "other", "base_url": server.url}}
-    running.llmops_yaml()
+    add_model(running, server)
     result = gate(running, "support@v1", select={"model": "other"})
     assert result.prompt.candidate == "support@v1 on other"
     assert result.evalset.candidate.model == "openai/other"
@@ -100,8 +106,7 @@ def test_another_model_answers_the_candidate_alone_and_is_no_version(
 
 
 def test_two_versions_are_compared(running: Project, server: Server) -> None:
-    server.reply = wrong_on(questions(15), system="Worse.")
-    running.prompt(system="Worse.")
+    worsen(running, server, 15)
     release(running)
     worse = gate(running, between=Between("support@v1", "support@v2"))
     better = gate(running, between=Between("support@v2", "support@v1"))
@@ -131,8 +136,7 @@ def test_another_prompts_version_brings_its_own_cases_and_not_a_namesakes(
 
 
 def test_two_models_are_compared_on_every_prompt(running: Project, server: Server) -> None:
-    running.models = {"other": {"provider": "openai", "model": "other", "base_url": server.url}}
-    running.llmops_yaml()
+    add_model(running, server)
     result = gate(running, between=Between("tiny", "other"))
     assert result.prompt.candidate == "support@working on other"
     assert result.prompt.baseline == "support@working on tiny"
@@ -154,22 +158,8 @@ def test_what_is_neither_prompt_nor_model_cannot_be_compared(
 
 def test_evalsets_of_which_no_case_matches_are_left_out_and_told(running: Project) -> None:
     running.write("prompts/other.prompt.yml", OTHER)
-    running.write(
-        "evalsets/more.yaml",
-        json.dumps(
-            {"prompt": "support", "scorers": [{"exact": "{{ expected }}"}], "cases": make_cases(2)}
-        ),
-    )
-    running.write(
-        "evalsets/other.yaml",
-        json.dumps(
-            {
-                "prompt": "other",
-                "scorers": [{"exact": "{{ expected }}"}],
-                "cases": [{**make_cases(1)[0], "id": "elsewhere"}],
-            }
-        ),
-    )
+    write_evalset(running, "more", make_cases(2))
+    write_evalset(running, "other", [{**make_cases(1)[0], "id": "elsewhere"}], prompt="other")
     (contest,) = chosen(running, cases=["c02*"])
     assert [each.evalset.name for each in contest.evalsets] == ["support"]
     assert contest.notes == (

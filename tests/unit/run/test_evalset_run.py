@@ -18,7 +18,7 @@ from llmops_cli.run.selection import EvalOptions, Selection
 from llmops_cli.run.workspace import open_workspace
 from tests.projects import Project, make_cases
 from tests.servers.faulty import Server, answer
-from tests.unit.gated_project import CASES, gate, promoted, questions, wrong_on
+from tests.unit.gated_project import CASES, add_model, gate, promoted, questions, set_gate, wrong_on
 from tests.unit.run.test_workspace import committed
 from tests.unit.stores.test_git import git
 
@@ -85,8 +85,7 @@ def test_an_old_baseline_is_rerun(running: Project) -> None:
 
 
 def test_a_longer_allowed_age_keeps_it(running: Project) -> None:
-    running.settings = {"gate": {"baseline_max_age": 50}}
-    running.llmops_yaml()
+    set_gate(running, {"baseline_max_age": 50})
     running.prompt(system="Next.")
     assert planned(running)[1] == ("baseline", CASES * 3, 0)
 
@@ -95,8 +94,7 @@ def test_a_longer_allowed_age_keeps_it(running: Project) -> None:
 
 
 def test_an_anchor_stops_the_slow_slide(running: Project, server: Server) -> None:
-    running.settings = {"gate": {"margin": 0.1, "rules": ["no_worse", {"anchor": "v1"}]}}
-    running.llmops_yaml()
+    set_gate(running, {"margin": 0.1, "rules": ["no_worse", {"anchor": "v1"}]})
     worse = questions(15)
     server.reply = wrong_on(worse, system="Second.")
     running.prompt(system="Second.")
@@ -112,8 +110,7 @@ def test_an_anchor_stops_the_slow_slide(running: Project, server: Server) -> Non
 def test_an_anchor_that_is_not_there_is_refused_before_any_call(
     running: Project, server: Server
 ) -> None:
-    running.settings = {"gate": {"rules": ["no_worse", {"anchor": "v7"}]}}
-    running.llmops_yaml()
+    set_gate(running, {"rules": ["no_worse", {"anchor": "v7"}]})
     running.prompt(system="Next.")
     with pytest.raises(UnknownName):
         gate(running)
@@ -153,8 +150,7 @@ def test_drifted_baseline_trials_of_another_run_do_not_dilute_the_watch(
 def test_the_watch_runs_no_more_of_its_baseline_where_the_policy_reruns(
     running: Project, server: Server
 ) -> None:
-    running.settings = {"gate": {"margin": 0.1, "on_inconclusive": "rerun"}}
-    running.llmops_yaml()
+    set_gate(running, {"margin": 0.1, "on_inconclusive": "rerun"})
     server.reply = wrong_on(questions(2))
     result = gate(running, "production", fresh=True)
     assert result.evalset.baseline is not None
@@ -226,8 +222,7 @@ def test_a_silent_update_of_the_model_reruns_the_baseline(running: Project, serv
 
 
 def test_an_anchor_of_another_model_is_rerun_as_well(running: Project, server: Server) -> None:
-    running.settings = {"gate": {"margin": 0.1, "rules": ["no_worse", {"anchor": "v1"}]}}
-    running.llmops_yaml()
+    set_gate(running, {"margin": 0.1, "rules": ["no_worse", {"anchor": "v1"}]})
     running.prompt(system="Second.")
     promoted(running)
     before = server.requests
@@ -242,8 +237,7 @@ def test_an_anchor_of_another_model_is_rerun_as_well(running: Project, server: S
 
 
 def test_measuring_on_another_model_is_no_silent_update(running: Project, server: Server) -> None:
-    running.models = {"other": {"provider": "openai", "model": "other", "base_url": server.url}}
-    running.llmops_yaml()
+    add_model(running, server)
     running.prompt(system="Next.", model="other")
     before = server.requests
     assert promoted(running) == 2

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections import Counter
 from collections.abc import Mapping
 from typing import Any
@@ -19,12 +18,18 @@ from llmops_cli.run.workspace import open_workspace
 from llmops_cli.stores.run_file import open_run
 from tests.projects import Project, make_cases
 from tests.servers.faulty import Reply, Server, answer, echo
-from tests.unit.gated_project import CASES, gate, questions, wrong_on
+from tests.unit.gated_project import (
+    CASES,
+    gate,
+    questions,
+    set_gate,
+    worsen,
+    write_evalset,
+)
 
 
 def rerunning(project: Project, **gate_options: Any) -> None:
-    project.settings = {"gate": {"margin": 0.1, "on_inconclusive": "rerun", **gate_options}}
-    project.llmops_yaml()
+    set_gate(project, {"margin": 0.1, "on_inconclusive": "rerun", **gate_options})
 
 
 def wrong_first(wanted: set[str], times: int, *, system: str) -> Reply:
@@ -41,15 +46,20 @@ def wrong_first(wanted: set[str], times: int, *, system: str) -> Reply:
     return reply
 
 
+def undecided(project: Project, server: Server, *, margin: float, wrong: int) -> None:
+    """Change the prompt to one that answers `wrong` cases wrongly the first time."""
+    rerunning(project, margin=margin)
+    server.reply = wrong_first(questions(wrong), 1, system="Next.")
+    project.prompt(system="Next.")
+
+
 # Looks ---------------------------------------------------------------------------------------
 
 
 def test_a_further_look_runs_three_trials_of_both_sides_and_decides(
     running: Project, server: Server
 ) -> None:
-    rerunning(running, margin=0.2)
-    server.reply = wrong_first(questions(2), 1, system="Next.")
-    running.prompt(system="Next.")
+    undecided(running, server, margin=0.2, wrong=2)
     result = gate(running)
     assert result.report.notes == ("support: 3 trials per case can decide",)
     assert (result.evalset.candidate.planned, server.requests) == (CASES * 3, CASES * 3)
@@ -57,9 +67,7 @@ def test_a_further_look_runs_three_trials_of_both_sides_and_decides(
 
 
 def test_the_third_look_runs_five_trials_of_both_sides(running: Project, server: Server) -> None:
-    rerunning(running, margin=0.12)
-    server.reply = wrong_first(questions(3), 1, system="Next.")
-    running.prompt(system="Next.")
+    undecided(running, server, margin=0.12, wrong=3)
     result = gate(running)
     assert any(each.startswith("support: 5 trials per case") for each in result.report.notes)
     assert result.report.notes[-1] == "support: all 3 looks are used: add cases, not repeats"
@@ -71,8 +79,7 @@ def test_the_third_look_runs_five_trials_of_both_sides(running: Project, server:
 
 def test_repeats_that_cannot_decide_are_not_run(running: Project, server: Server) -> None:
     rerunning(running, margin=0.02)
-    server.reply = wrong_on(questions(1), system="Next.")
-    running.prompt(system="Next.")
+    worsen(running, server, 1, "Next.")
     result = gate(running)
     assert (result.decision, server.requests) == (Decision.INCONCLUSIVE, CASES)
     assert result.report.exit_code == 4
@@ -82,9 +89,7 @@ def test_repeats_that_cannot_decide_are_not_run(running: Project, server: Server
 def test_asking_again_after_the_last_look_spends_no_error_rate_twice(
     running: Project, server: Server
 ) -> None:
-    rerunning(running, margin=0.2)
-    server.reply = wrong_first(questions(2), 1, system="Next.")
-    running.prompt(system="Next.")
+    undecided(running, server, margin=0.2, wrong=2)
     first = gate(running, out=running.root / "first.jsonl")
     again = gate(running, out=running.root / "again.jsonl")
     looks = [
@@ -104,16 +109,13 @@ def test_without_a_baseline_there_is_no_further_look(project: Project, server: S
 
 def test_a_partial_run_takes_no_further_look(running: Project, server: Server) -> None:
     rerunning(running, margin=0.2)
-    server.reply = wrong_on(questions(2), system="Next.")
-    running.prompt(system="Next.")
+    worsen(running, server, 2, "Next.")
     result = gate(running, select={"cases": ["c000", "c001", "c002"]})
     assert (server.requests, result.decision) == (3, Decision.INCONCLUSIVE)
 
 
 def test_a_budget_lasts_over_all_looks(running: Project, server: Server) -> None:
-    rerunning(running, margin=0.2)
-    server.reply = wrong_first(questions(2), 1, system="Next.")
-    running.prompt(system="Next.")
+    undecided(running, server, margin=0.2, wrong=2)
     result = gate(running, budget=Budget(calls=CASES + 10))
     assert (server.requests, result.decision) == (CASES + 10, Decision.INCOMPLETE)
 
@@ -121,22 +123,13 @@ def test_a_budget_lasts_over_all_looks(running: Project, server: Server) -> None
 def test_only_the_undecided_evalset_gets_more_trials_and_nothing_runs_twice(
     running: Project, server: Server
 ) -> None:
+    texts = [f"tell {at}" for at in range(60)]
     clear = [
-        {
-            **case,
-            "id": f"x{case['id']}",
-            "inputs": {"question": f"tell {at}"},
-            "expected": f"tell {at}",
-        }
-        for at, case in enumerate(make_cases(60))
+        {**case, "id": f"x{case['id']}", "inputs": {"question": text}, "expected": text}
+        for case, text in zip(make_cases(60), texts, strict=True)
     ]
-    running.write(
-        "evalsets/clear.yaml",
-        json.dumps({"prompt": "support", "scorers": [{"exact": "{{ expected }}"}], "cases": clear}),
-    )
-    rerunning(running, margin=0.2)
-    server.reply = wrong_first(questions(2), 1, system="Next.")
-    running.prompt(system="Next.")
+    write_evalset(running, "clear", clear)
+    undecided(running, server, margin=0.2, wrong=2)
     result = gate(running)
     planned = {each.evalset: each.candidate.planned for each in result.prompt.evalsets}
     assert planned == {"clear": 60, "support": CASES * 3}
@@ -148,18 +141,8 @@ def test_another_prompt_is_not_called_again_when_one_baseline_is_rerun(
     running: Project, server: Server
 ) -> None:
     running.write("prompts/other.prompt.yml", running.read("prompts/support.prompt.yml"))
-    running.write(
-        "evalsets/other.yaml",
-        json.dumps(
-            {
-                "prompt": "other",
-                "scorers": [{"exact": "{{ expected }}"}],
-                "cases": [
-                    {"id": "y", "inputs": {"question": "other"}, "expected": "other"},
-                ],
-            }
-        ),
-    )
+    case = {"id": "y", "inputs": {"question": "other"}, "expected": "other"}
+    write_evalset(running, "other", [case], prompt="other")
     server._then = answer(model="tiny-0002")
     running.prompt(system="Next.")
     gate(running)
@@ -172,8 +155,7 @@ def test_another_prompt_is_not_called_again_when_one_baseline_is_rerun(
 def test_several_prompts_have_a_verdict_each(running: Project, server: Server) -> None:
     running.write("prompts/other.prompt.yml", running.read("prompts/support.prompt.yml"))
     running.evalset(prompt=["support", "other"])
-    server.reply = wrong_on(questions(15), system="Next.")
-    running.prompt(system="Next.")
+    worsen(running, server, 15, "Next.")
     result = gate(running)
     assert {each.prompt: each.verdict.decision for each in result.report.prompts} == {
         "other": Decision.INCONCLUSIVE,
@@ -203,8 +185,7 @@ def test_a_shared_request_between_evalsets_is_planned_once(project: Project) -> 
 def test_a_rule_on_a_metric_that_no_scorer_gives_is_refused_before_any_call(
     project: Project, server: Server, metric: str
 ) -> None:
-    project.settings = {"gate": {"rules": ["no_worse", {"floor": {"metric": metric, "min": 0.5}}]}}
-    project.llmops_yaml()
+    set_gate(project, {"rules": ["no_worse", {"floor": {"metric": metric, "min": 0.5}}]})
     with pytest.raises(UnknownName, match=metric):
         gate(project)
     assert server.requests == 0

@@ -20,6 +20,7 @@ from llmops_cli.core.result import (
     FailureKind,
     Score,
     ToolCall,
+    Trial,
     Usage,
 )
 from llmops_cli.providers.replay import Recorded
@@ -257,6 +258,11 @@ def scored(store: ResultsStore, scorers: Scorers, completion: Completion, value:
     store.put_score(key, Score(value=value))
 
 
+def first_trial(side: Side, scorers: Scorers) -> Trial:
+    (trial,) = next(side_results(side, CASES, scorers)).trials
+    return trial
+
+
 def test_a_measured_trial_carries_its_scores_and_what_it_took(
     store: ResultsStore, scorers: Scorers
 ) -> None:
@@ -265,8 +271,7 @@ def test_a_measured_trial_carries_its_scores_and_what_it_took(
     put(store, side, completion)
     scored(store, scorers, completion, 1.0)
     side.state.latencies[TrialAt(0, 0)] = 0.25
-    first = next(side_results(side, CASES, scorers))
-    (trial,) = first.trials
+    trial = first_trial(side, scorers)
     assert (trial.scores, trial.reasons) == ({"exact": 1.0}, {"exact": ""})
     assert (trial.input_tokens, trial.output_tokens, trial.cost) == (3, 2, 0.5)
     assert (trial.latency, trial.output) == (0.25, completion.digest)
@@ -292,16 +297,14 @@ def test_a_trial_that_failed_in_this_run_is_not_answered_by_an_earlier_one(
     side = planned(a_side(store), scorers)
     put(store, side, answered("one"))
     side.state.failures[TrialAt(0, 0)] = FAILED
-    first = next(side_results(side, CASES, scorers))
-    assert first.trials[0].failure == FAILED
+    assert first_trial(side, scorers).failure == FAILED
 
 
 def test_an_answer_that_is_too_old_does_not_count(store: ResultsStore, scorers: Scorers) -> None:
     side = a_side(store)
     put(store, side, answered("one", at=OLD))
     side.plan.not_before = NEW
-    first = next(side_results(planned(side, scorers), CASES, scorers))
-    assert first.trials[0].failure is not None
+    assert first_trial(planned(side, scorers), scorers).failure is not None
 
 
 def test_scores_that_live_for_one_run_are_read_from_the_side(
@@ -310,8 +313,7 @@ def test_scores_that_live_for_one_run_are_read_from_the_side(
     side = planned(a_side(store), scorers)
     put(store, side, answered("one"))
     side.state.scores[TrialAt(0, 0)] = {"exact": Score(value=0.0)}
-    first = next(side_results(side, CASES, scorers))
-    assert first.trials[0].scores == {"exact": 0.0}
+    assert first_trial(side, scorers).scores == {"exact": 0.0}
 
 
 def test_the_same_request_shares_the_candidates_trials(

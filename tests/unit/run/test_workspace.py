@@ -19,7 +19,7 @@ from llmops_cli.run.workspace import (
 from llmops_cli.stores.git import open_git
 from tests.projects import Project
 from tests.servers.faulty import Server
-from tests.unit.gated_project import CASES, gate, questions, wrong_on
+from tests.unit.gated_project import CASES, gate, questions, set_gate, wrong_on
 from tests.unit.stores.test_git import git
 
 
@@ -86,8 +86,7 @@ def test_a_change_of_policy_is_a_finding_and_does_not_decide(
     based: Project, server: Server
 ) -> None:
     server.reply = wrong_on(questions(15), system="Worse.")
-    based.settings = {"gate": {"margin": 0.9, "rules": ["errors", "critical"]}}
-    based.llmops_yaml()
+    set_gate(based, {"margin": 0.9, "rules": ["errors", "critical"]})
     based.prompt(system="Worse.")
     result = gate(based, base="main")
     assert result.decision is Decision.FAIL

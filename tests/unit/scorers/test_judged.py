@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 import asyncio
-import json
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping
 from typing import Any
 
 import pytest
 
 from llmops_cli.core.digest import Json
-from llmops_cli.core.prompt import Case, Message
-from llmops_cli.core.result import Completion, Failure, Outcome, Score, Unscored
+from llmops_cli.core.prompt import Case
+from llmops_cli.core.result import Completion, Score, Unscored
 from llmops_cli.scorers.judged import NOTHING_RETRIEVED, choice, pairwise, rubric
-from tests.unit.scorers.answers import reply, value, why
+from tests.unit.scorers.answers import Obliging, reply, value, why
 
 Judged = Callable[..., Awaitable[Score | Unscored]]
 JUDGES: list[tuple[Judged, dict[str, Any]]] = [
@@ -25,33 +24,10 @@ JUDGES: list[tuple[Judged, dict[str, Any]]] = [
 every_judge = pytest.mark.parametrize(("judge", "options"), JUDGES)
 
 
-class Approving:
-    """A judge that answers with the last value of every form, and remembers what it was shown."""
-
-    def __init__(self) -> None:
-        self.shown: list[Mapping[str, Json]] = []
-
-    async def judge(
-        self, inputs: Mapping[str, Json], *, json_schema: Mapping[str, Json]
-    ) -> Outcome:
-        self.shown.append(inputs)
-        properties: Any = json_schema["properties"]
-        answer = {name: kind.get("enum", ["as read"])[-1] for name, kind in properties.items()}
-        return Completion(text=json.dumps(answer), latency=0.1, served_model="approving")
-
-    async def generate(
-        self, messages: Sequence[Message], *, json_schema: Mapping[str, Json]
-    ) -> Outcome:
-        raise AssertionError("these judges have a prompt of ours")
-
-    async def embed(self, text: str) -> tuple[float, ...] | Failure:
-        raise AssertionError("nothing is embedded")
-
-
 def judged(
     judge: Judged, options: Mapping[str, Any], case: Case, answer: Completion
-) -> tuple[Score | Unscored, Approving]:
-    ask = Approving()
+) -> tuple[Score | Unscored, Obliging]:
+    ask = Obliging()
 
     async def run() -> Score | Unscored:
         return await judge(case, answer, ask=ask, **options)
