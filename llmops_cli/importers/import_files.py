@@ -129,7 +129,7 @@ def read_foreign(folder: Folder, path: str, choices: ImportChoices, known: Catal
     if is_jsonl:
         return EvalsImporter(nearby, choices).samples(path)
     document = read_document(content, path)
-    root = Node(document.data, document)
+    root = Node(document.data, document, nearby.notes)
     if is_promptfoo(document.data):
         return import_promptfoo(root, nearby, known, choices)
     if is_registry(document.data):

@@ -30,12 +30,7 @@ from llmops_cli.project.paths import MAX_CASES, Unreadable
 ROLES = frozenset({"system", "developer", "user", "assistant"})
 SPEAKERS: Mapping[str, str] = {"example_user": "user", "example_assistant": "assistant"}
 """Names that mark few-shot turns in system messages."""
-READ = frozenset({"samples_jsonl", "ignore_case", "num_few_shot", "few_shot_jsonl"})
-NOT_READ: Mapping[str, tuple[str, str]] = {
-    "max_tokens": ("it is a prompt's parameter", "`modelParameters: {maxTokens: …}` in the prompt")
-}
-UNKNOWN = ("it is not read", "look at its meaning")
-"""Why an argument is left out, and what to do instead."""
+READ = frozenset({"samples_jsonl", "max_tokens", "ignore_case", "num_few_shot", "few_shot_jsonl"})
 FOLDERS = ("", "registry/data/", "data/")
 """The folder of samples, relative to the imported one."""
 
@@ -96,16 +91,20 @@ class EvalsImporter:
         for entry in classes:
             name = str(entry.place[-1])
             arguments = entry.at("args")
-            with self._notes.reporting(entry.where, f"the eval '{name}'"):
+            with entry.reporting(f"the eval '{name}'"):
                 grading = _grading(str(entry.fields["class"]), arguments.fields)
                 path = self._samples_path(arguments.fields)
                 shots = self._shots(arguments.fields)
-                for argument in sorted(set(arguments.fields) - READ):
-                    where, what = arguments.at(argument).where, f"the argument '{argument}'"
-                    self._notes.lost(where, what, *NOT_READ.get(argument, UNKNOWN))
+                arguments.unread(READ, "the argument '{}'", "it is not read", "look at its meaning")
+                if "max_tokens" in arguments.fields:
+                    why, out = (
+                        "it is a prompt's parameter",
+                        "`modelParameters: {maxTokens: …}` in the prompt",
+                    )
+                    arguments.at("max_tokens").lost("the argument 'max_tokens'", why, out)
                 if grading.differs is not None:
-                    where, what = entry.at("class").where, f"the class of '{name}'"
-                    self._notes.changed(where, what, grading.differs, "look at it")
+                    what = f"the class of '{name}'"
+                    entry.at("class").changed(what, grading.differs, "look at it")
                 stem = name_for(name.partition(".")[0]) if classes[1:] else ""
                 own = free_name(stem or self._choices.name, (prompt.name for prompt, _ in evals))
                 evals += self._made(own, str(described.get(name) or ""), path, grading, shots)

@@ -14,7 +14,6 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager
 from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any
@@ -113,16 +112,16 @@ def import_promptfoo(
 ) -> Imported:
     """Return what a configuration becomes, and a note on everything that can't be imported."""
     notes = folder.notes
-    _note_rest(config, notes)
+    _note_rest(config)
     reader = ProviderReader(folder)
     providers: list[Provider] = []
     for written in config.at("providers" if "providers" in config.fields else "targets").items():
-        with reader.reporting(written):
+        with written.reporting(_named(written)):
             providers.append(reader.read(written))
     sources = read_prompts(config.at("prompts"), folder)
     tests = list(SuiteReader(config, folder).read(config.at("tests"))) if sources else []
     used = frozenset().union(*(source.names for source in sources))
-    inputs = {name: _schema(name, tests, config, notes) for name in used}
+    inputs = {name: _schema(name, tests, config.at("tests")) for name in used}
     models = [provider.model for provider in providers]
     prompts: list[ImportedPrompt] = []
     for source in sources:
@@ -139,7 +138,7 @@ def import_promptfoo(
         prompts.append(prompt)
     graders = Graders(reader, providers, config.at("defaultTest"))
     scored = ((test, list(_scorers(test, folder, graders))) for test in tests)
-    scorers, cases = hoisted(_cases(scored, used, notes), catalog)
+    scorers, cases = hoisted(_cases(scored, used), catalog)
     repeats = [config.at(name).fields.get("repeat") for name in RUNNER]
     evalset = ImportedEvalset(
         name=choices.name,
@@ -156,20 +155,19 @@ def import_promptfoo(
     )
 
 
-def _note_rest(config: Node, notes: Notes) -> None:
+def _note_rest(config: Node) -> None:
     """Note everything at the top that is not read."""
     for name in sorted(set(config.fields) - READ - HARMLESS):
         written = config.at(name)
         if name == "outputPath":
             why = "results are written where the command says"
-            notes.changed(written.where, f"'{name}'", why, "the report options of `llmops eval`")
+            written.changed(f"'{name}'", why, "the report options of `llmops eval`")
         elif name in RUNNER:
-            for option in sorted(set(written.fields) - RUNNER_OPTIONS):
-                why, out = "it is set elsewhere", "an option of `llmops eval` or of a model"
-                notes.lost(written.at(option).where, f"the option '{option}'", why, out)
+            why, out = "it is set elsewhere", "an option of `llmops eval` or of a model"
+            written.unread(RUNNER_OPTIONS, "the option '{}'", why, out)
         else:
             unknown = ("it has no counterpart here", "see docs/importing.md")
-            notes.lost(written.where, f"'{name}'", *LEFT_OUT.get(name, unknown))
+            written.lost(f"'{name}'", *LEFT_OUT.get(name, unknown))
 
 
 def _description(config: Node, label: str | None) -> str:
@@ -193,7 +191,7 @@ def _fallback(
     return model
 
 
-def _schema(name: str, tests: Sequence[SourceTest], config: Node, notes: Notes) -> dict[str, Any]:
+def _schema(name: str, tests: Sequence[SourceTest], written: Node) -> dict[str, Any]:
     """Return what is declared for a variable, guessed from the tests."""
     values = [test.values[name] for test in tests if name in test.values]
     kinds = {type(value) for value in values} or {str}
@@ -205,8 +203,7 @@ def _schema(name: str, tests: Sequence[SourceTest], config: Node, notes: Notes) 
         schema["default"] = ""
     if tests and not values:
         why = "no test gives it: it is empty, as it was"
-        where = config.at("tests").where
-        notes.changed(where, f"the variable '{name}'", why, "give it in each case")
+        written.changed(f"the variable '{name}'", why, "give it in each case")
     return schema
 
 
@@ -225,22 +222,22 @@ def _printing(turn: Mapping[str, Any], inputs: Mapping[str, Mapping[str, Any]]) 
 
 def _scorers(test: SourceTest, folder: ImportFolder, graders: Graders) -> Iterator[dict[str, Any]]:
     for assertion in test.assertions:
-        written, where = assertion.fields, assertion.where
+        written = assertion.fields
         what = f"the assertion '{written.get('type')}'"
         grader = written.get("provider") or test.options.get("provider")
-        with folder.notes.reporting(where, what):
+        with assertion.reporting(what):
             entry, differs = scorer_of(written, test.values, folder, partial(graders.alias, grader))
             if differs is not None:
-                folder.notes.changed(where, what, differs, "check its threshold")
+                assertion.changed(what, differs, "check its threshold")
             if written.get("weight") not in (None, 0, 1):
                 what = f"'weight' of '{written.get('type')}'"
                 why = "a case passes where all its scorers pass: weights change no verdict"
-                folder.notes.changed(where, what, why, "nothing, mostly")
+                assertion.changed(what, why, "nothing, mostly")
             yield entry
 
 
 def _cases(
-    scored: Iterable[tuple[SourceTest, list[dict[str, Any]]]], used: frozenset[str], notes: Notes
+    scored: Iterable[tuple[SourceTest, list[dict[str, Any]]]], used: frozenset[str]
 ) -> list[Case]:
     """Return the cases; those with a description, or with another's inputs, have an id."""
     cases: list[Case] = []
@@ -250,7 +247,7 @@ def _cases(
         if not scorers:
             what = "a test that asserts nothing" + (" any more" if test.assertions else "")
             why = "a case must be able to fail: it checks that there is an answer"
-            notes.changed(test.where, what, why, "give it a scorer")
+            test.node.changed(what, why, "give it a scorer")
         description = " ".join((test.description or "").split())
         inputs = {name: value for name, value in test.values.items() if name in used}
         rest = {name: value for name, value in test.values.items() if name not in used}
@@ -293,16 +290,7 @@ class ProviderReader:
 
     def __init__(self, folder: ImportFolder) -> None:
         self._folder = folder
-        self._notes = folder.notes
         self._aliases: set[str] = set()
-
-    def reporting(self, written: Node) -> AbstractContextManager[None]:
-        """Return a block that may read a provider, and notes why it can't be imported."""
-        try:
-            what = f"the provider {str(_spec(written).fields.get('id') or '')!r}"
-        except NotCarried:
-            what = "a provider"
-        return self._notes.reporting(written.where, what)
 
     def read(self, written: Node) -> Provider:
         """Return the model of a provider. Raises `NotCarried` if nothing here can call it."""
@@ -312,13 +300,12 @@ class ProviderReader:
         fields = _address(name)
         if ":responses:" in name:
             why = "chat completions are called, not the responses API"
-            self._notes.changed(spec.where, f"the provider {name!r}", why, "nothing, mostly")
+            spec.changed(f"the provider {name!r}", why, "nothing, mostly")
         fields |= self._connection(config)
         if parameters := self._parameters(config):
             fields["modelParameters"] = parameters
-        for part in sorted(set(spec.fields) - PARTS):
-            what, why = f"'{part}' of {name!r}", "it belongs to promptfoo's runner"
-            self._notes.lost(spec.at(part).where, what, why, "limits of the model, or nothing")
+        why, out = "it belongs to promptfoo's runner", "limits of the model, or nothing"
+        spec.unread(PARTS, f"'{{}}' of {name!r}", why, out)
         label = spec.fields.get("label")
         label = label if isinstance(label, str) else None
         alias = name_for(label or str(fields["model"]).rpartition("/")[2]) or "model"
@@ -350,7 +337,7 @@ class ProviderReader:
                 else:
                     parameters[WRITTEN[name]] = value
                     continue
-            self._notes.lost(config.at(setting).where, f"the setting '{setting}'", why, out)
+            config.at(setting).lost(f"the setting '{setting}'", why, out)
         return parameters
 
     def _connection(self, config: Node) -> dict[str, Any]:
@@ -365,7 +352,7 @@ class ProviderReader:
                 fields["base_url"] = url.rstrip("/")
             else:
                 why = f"{url!r} is no URL"
-                self._notes.lost(config.at(at).where, f"'{at}'", why, "`base_url`")
+                config.at(at).lost(f"'{at}'", why, "`base_url`")
         if isinstance(settings.get("apiKeyEnvar"), str):
             fields["api_key_env"] = settings["apiKeyEnvar"]
         if "apiKey" in settings:
@@ -374,14 +361,13 @@ class ProviderReader:
                 fields["api_key_env"] = variable
             else:
                 why, out = "a key never stands in a file", "`api_key_env` names its variable"
-                self._notes.lost(config.at("apiKey").where, "the API key", why, out)
+                config.at("apiKey").lost("the API key", why, out)
         if headers := self._headers(config.at("headers")):
             fields["headers"] = headers
         if extra := config.at("passthrough").fields:
             if _has_template(extra):
                 why = "it holds a template, and nothing is filled in there"
-                where = config.at("passthrough").where
-                self._notes.lost(where, "'passthrough'", why, "`extra_body`")
+                config.at("passthrough").lost("'passthrough'", why, "`extra_body`")
             else:
                 fields["extra_body"] = dict(extra)
         return fields
@@ -395,7 +381,7 @@ class ProviderReader:
                 headers[name] = f"env:{variable}"
             elif name.lower() in SECRET_HEADERS or "{{" in text:
                 why, out = "its value is a secret or a template", "`headers` with env:NAME"
-                self._notes.lost(written.at(name).where, f"the header '{name}'", why, out)
+                written.at(name).lost(f"the header '{name}'", why, out)
             else:
                 headers[name] = text
         return headers
@@ -407,7 +393,7 @@ class ProviderReader:
             setting = config.at(name)
             if not setting.value:
                 continue
-            with self._notes.reporting(setting.where, f"'{name}'"):
+            with setting.reporting(f"'{name}'"):
                 value = setting.value
                 if is_file(value):
                     value = self._folder.document(value).value
@@ -454,12 +440,20 @@ class Graders:
         key = json.dumps(written, sort_keys=True, default=str)
         if key not in self._by_spec:
             grader = replace(self._place, value=written)
-            with self._reader.reporting(grader):
+            with grader.reporting(_named(grader)):
                 self._by_spec[key] = self._reader.read(grader).model
         if key not in self._by_spec:
             out = "name a judge: `rubric` with `criteria` and `model`"
             raise NotCarried(f"its grader {name!r} cannot be called here", out)
         return self._by_spec[key].alias
+
+
+def _named(written: Node) -> str:
+    """Return how notes call a provider."""
+    try:
+        return f"the provider {str(_spec(written).fields.get('id') or '')!r}"
+    except NotCarried:
+        return "a provider"
 
 
 def _spec(written: Node) -> Node:

@@ -87,7 +87,7 @@ def read_prompts(written: Node, folder: ImportFolder) -> list[SourcePrompt]:
     """Return everything under `prompts:` in its order; what cannot be read is noted."""
     if not written.value:
         out = "write at least one prompt"
-        folder.notes.lost(written.where, "'prompts'", "there are none", out)
+        written.lost("'prompts'", "there are none", out)
     entries = written.items()
     if isinstance(written.value, dict):
         entries = [
@@ -96,7 +96,7 @@ def read_prompts(written: Node, folder: ImportFolder) -> list[SourcePrompt]:
         ]
     prompts: list[SourcePrompt] = []
     for entry in entries:
-        with folder.notes.reporting(entry.where, f"the prompt {_shown(entry.value)}"):
+        with entry.reporting(f"the prompt {_shown(entry.value)}"):
             prompts.extend(_prompt(*raw) for raw in _texts(entry.value, entry.where, folder))
     return prompts
 

@@ -18,7 +18,7 @@ from typing import Any, TypeAlias
 
 import regex
 
-from llmops_cli.core.errors import InvalidFiles, Location
+from llmops_cli.core.errors import InvalidFiles
 from llmops_cli.importers.promptfoo_prompts import rendered
 from llmops_cli.importers.source import (
     CODE,
@@ -66,7 +66,7 @@ class SourceTest:
     metadata: Mapping[str, Any] = field(default_factory=dict)
     options: Mapping[str, Any] = field(default_factory=dict)
     """Its own options over the default test's: `provider` is who grades."""
-    where: Location
+    node: Node
 
 
 class SuiteReader:
@@ -77,22 +77,22 @@ class SuiteReader:
         self._notes = folder.notes
         self._templates = config.at("assertionTemplates").fields
         default = config.at("defaultTest")
-        self._default = SourceTest(where=default.where)
+        self._default = SourceTest(node=default)
         if is_file(default.value):
-            with self._notes.reporting(default.where, f"'defaultTest' ({default.value})"):
+            with default.reporting(f"'defaultTest' ({default.value})"):
                 default = folder.document(default.value)
         if isinstance(default.value, dict):
-            self._default = self._plain(default, SourceTest(where=default.where))
+            self._default = self._plain(default, SourceTest(node=default))
         elif default.value is not None and not is_file(default.value):
             why = "it is no mapping and no file"
-            self._notes.lost(default.where, "'defaultTest'", why, "write it out")
+            default.lost("'defaultTest'", why, "write it out")
 
     def read(self, written: Node) -> Iterator[SourceTest]:
         """Yield every test, lists among its variables multiplied out."""
         value, path = written.value, written.fields.get("path")
         if isinstance(value, str) or (path is not None and "vars" not in value):
             reference = value if isinstance(value, str) else str(path)
-            with self._notes.reporting(written.where, f"the tests of {reference!r}"):
+            with written.reporting(f"the tests of {reference!r}"):
                 for match in self._folder.matching(reference):
                     yield from self._file(match)
         elif isinstance(value, list):
@@ -107,29 +107,26 @@ class SuiteReader:
             yield from self._expanded(self._default)
         else:
             why = "it is no mapping and no path"
-            self._notes.lost(written.where, "a test", why, "write its variables")
+            written.lost("a test", why, "write its variables")
 
     def _plain(self, written: Node, default: SourceTest) -> SourceTest:
         """Return the test as it is written, over the defaults."""
         test, options = written.fields, written.at("options")
-        for part in sorted(set(test) - READ):
-            what, why = f"'{part}' of a test", "it belongs to promptfoo's runner"
-            self._notes.lost(written.at(part).where, what, why, "nothing does the same")
-        for name in sorted(set(options.fields) - OPTIONS):
-            what, why = f"the option '{name}'", "answers and inputs are taken as they are"
-            out = "write it into prompt or scorers"
-            self._notes.lost(options.at(name).where, what, why, out)
+        why = "it belongs to promptfoo's runner"
+        written.unread(READ, "'{}' of a test", why, "nothing does the same")
+        why = "answers and inputs are taken as they are"
+        options.unread(OPTIONS, "the option '{}'", why, "write it into prompt or scorers")
         if test.get("threshold") is not None:
-            where = written.at("threshold").where
             why = "a case passes where all its scorers pass, not a share of them"
-            self._notes.changed(where, "'threshold' of a test", why, "`advisory: true` on a scorer")
+            out = "`advisory: true` on a scorer"
+            written.at("threshold").changed("'threshold' of a test", why, out)
         values = written.at("vars")
         if isinstance(values.value, str):
-            with self._notes.reporting(values.where, f"the variables of {values.value!r}"):
+            with values.reporting(f"the variables of {values.value!r}"):
                 values = self._folder.document(values.value)
         elif values.value is not None and not isinstance(values.value, dict):
             why = "they are no mapping"
-            self._notes.lost(values.where, "the variables of a test", why, "name each")
+            values.lost("the variables of a test", why, "name each")
         own = (
             assertion
             for item in written.at("assert").items()
@@ -142,23 +139,23 @@ class SuiteReader:
             description=description if isinstance(description, str) else None,
             metadata={**default.metadata, **written.at("metadata").fields},
             options={**default.options, **options.fields},
-            where=written.where,
+            node=written,
         )
 
     def _assertions(self, written: Node) -> Iterator[Node]:
         """Yield the assertions behind a template or in a set, with the set's weight."""
-        value, where = written.value, written.where
+        value = written.value
         if isinstance(value, str):
             yield replace(written, value=_assertion_of(value))
             return
         if not isinstance(value, dict):
-            self._notes.lost(where, "an assertion", "it is no mapping", "write its type")
+            written.lost("an assertion", "it is no mapping", "write its type")
             return
         if "$ref" in value:
             name = str(value["$ref"]).removeprefix("#/assertionTemplates/")
             if name not in self._templates:
                 what, why = f"the assertion {value['$ref']!r}", "the file has no such template"
-                self._notes.lost(where, what, why, "write it out")
+                written.lost(what, why, "write it out")
                 return
             value = {**mapping(self._templates[name]), **value}
             del value["$ref"]
@@ -166,7 +163,7 @@ class SuiteReader:
             yield replace(written, value=value)
         elif value.get("threshold") is not None:
             why = "a share of several assertions cannot pass"
-            self._notes.lost(where, "the assertion 'assert-set'", why, "a `python` scorer")
+            written.lost("the assertion 'assert-set'", why, "a `python` scorer")
         else:
             weight = value.get("weight")
             for item in replace(written, value=value).at("assert").items():
@@ -181,13 +178,11 @@ class SuiteReader:
         elif path.endswith(".jsonl"):
             for where, line in self._folder.lines(path):
                 try:
-                    data = as_javascript(load_json(line))
+                    test = self._on_line(as_javascript(load_json(line)), path, where.line or 1)
                 except ValueError as error:
                     self._notes.lost(where, "a test", f"it is not JSON: {error}", "fix the line")
                 else:
-                    yield from self.read(
-                        Node(data, Document(path, data, {(): where.line or 1}, {}))
-                    )
+                    yield from self.read(test)
         elif path.endswith((".yaml", ".yml", ".json")):
             yield from self.read(self._folder.document(path))
         else:
@@ -197,13 +192,16 @@ class SuiteReader:
         reader = csv.reader(io.StringIO(text, newline=""))
         header = [name.strip() for name in next(reader, [])]
         for row in reader:
-            if len(row) > len(header):
-                where = Location(path=path, line=reader.line_num)
+            cells = dict(zip(header, row, strict=False))
+            test = self._on_line(_test_of(cells), path, reader.line_num)
+            if (surplus := len(row) - len(header)) > 0:
                 why = f"the header has {len(header)} columns"
-                self._notes.lost(where, f"{len(row) - len(header)} cells", why, "name each column")
+                test.lost(f"{surplus} cells", why, "name each column")
             if any(cell.strip() for cell in row):
-                test = _test_of(dict(zip(header, row, strict=False)))
-                yield from self.read(Node(test, Document(path, test, {(): reader.line_num}, {})))
+                yield from self.read(test)
+
+    def _on_line(self, test: Any, path: str, line: int) -> Node:
+        return Node(test, Document(path, test, {(): line}, {}), self._notes)
 
     def _expanded(self, test: SourceTest) -> Iterator[SourceTest]:
         """Yield a test for every combination of the lists among its variables, as promptfoo."""
@@ -215,11 +213,11 @@ class SuiteReader:
         count = math.prod(map(len, lists.values()))
         if count > MAX_EXPANDED:
             why = f"its lists multiply to {count:,} tests"
-            self._notes.lost(test.where, "a test", why, "write the cases that matter")
+            test.node.lost("a test", why, "write the cases that matter")
             return
         for chosen in itertools.product(*lists.values()):
             values = {**test.values, **dict(zip(lists, chosen, strict=True))}
-            with self._notes.reporting(test.where, "a test"):
+            with test.node.reporting("a test"):
                 yield replace(test, values=self._filled(values))
 
     def _filled(self, values: Mapping[str, Any]) -> dict[str, Any]:

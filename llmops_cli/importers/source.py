@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -84,6 +84,7 @@ class Node:
 
     value: Any
     document: Document
+    notes: Notes
     place: Place = ()
 
     @property
@@ -95,6 +96,23 @@ class Node:
     def fields(self) -> Mapping[str, Any]:
         """The value where it is a mapping, else an empty one."""
         return mapping(self.value)
+
+    def lost(self, what: str, why: str, instead: str) -> None:
+        """Note that it was left out."""
+        self.notes.lost(self.where, what, why, instead)
+
+    def changed(self, what: str, why: str, instead: str) -> None:
+        """Note that it was carried over and is not quite the same."""
+        self.notes.changed(self.where, what, why, instead)
+
+    def reporting(self, what: str) -> AbstractContextManager[None]:
+        """Note `what` as lost if the block raises `NotCarried`, and go on after it."""
+        return self.notes.reporting(self.where, what)
+
+    def unread(self, read: frozenset[str], what: str, why: str, instead: str) -> None:
+        """Note every key but those in `read`; `{}` in `what` is the key."""
+        for key in sorted(set(self.fields) - read):
+            self.at(key).lost(what.replace("{}", key), why, instead)
 
     def at(self, key: str) -> Node:
         """Return the value of `key`; None where there is no such key."""
@@ -187,7 +205,7 @@ class ImportFolder:
         except InvalidFiles as error:
             first = error.problems[0]
             raise NotCarried(f"{first.where}: {first.message}", "fix the file") from None
-        return Node(document.data, document)
+        return Node(document.data, document, self.notes)
 
     def matching(self, reference: str) -> list[str]:
         """Return the paths that a reference with `*` names, sorted; any other is itself.
