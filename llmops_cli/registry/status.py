@@ -159,5 +159,10 @@ def _environment_status(
         by=event.actor,
         decision=event.decision,
         remarks=tuple(remark for remark, applies in remarks.items() if applies),
-        judges=tuple(judge for facts in evalsets for judge in calibrations.of_facts(facts)),
+        judges=tuple(
+            calibrations.of(facts.evalset, metric, facts.policy)
+            for facts in evalsets
+            for metric in facts.metrics
+            if metric.judged
+        ),
     )
