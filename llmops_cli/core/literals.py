@@ -18,37 +18,32 @@ from collections.abc import Iterator, Mapping
 from llmops_cli.core.digest import Json
 
 
-class LiteralInt(int):
+class _Literal:
+    literal: str
+
+    def __str__(self) -> str:
+        return self.literal
+
+
+class LiteralInt(_Literal, int):
     """An integer with the text that stood in the file: `0x1F`, `+5`."""
 
-    literal: str
 
-    def __str__(self) -> str:
-        return self.literal
-
-
-class LiteralFloat(float):
+class LiteralFloat(_Literal, float):
     """A float with the text that stood in the file: `3.10`, `1e3`."""
-
-    literal: str
-
-    def __str__(self) -> str:
-        return self.literal
 
 
 def number(value: float, literal: str) -> int | float:
     """Return `value`, an int or float, with `literal` as its text where that says more."""
     if isinstance(value, int):
-        if literal == str(value):
-            return value
-        whole = LiteralInt(value)
-        whole.literal = literal
-        return whole
-    if literal == repr(value) and 1e-4 <= abs(value) < 1e15 and not value.is_integer():
-        return value  # Python and canonical JSON both write it like this
-    real = LiteralFloat(value)
-    real.literal = literal
-    return real
+        alike = literal == str(value)
+    else:  # Python and canonical JSON both write it like this
+        alike = literal == repr(value) and 1e-4 <= abs(value) < 1e15 and not value.is_integer()
+    if alike:
+        return value
+    spelled = LiteralInt(value) if isinstance(value, int) else LiteralFloat(value)
+    spelled.literal = literal
+    return spelled
 
 
 def literals(value: Json) -> dict[str, Json]:

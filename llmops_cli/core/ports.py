@@ -183,8 +183,6 @@ class ProviderKind:
     """
     files: tuple[str, ...] = ()
     """Options that may name project files, whose bytes are part of an application's identity."""
-    question: str | None = None
-    """The option that falls back on the case's `question`: one of the two must be there."""
     check: str | None = None
     """`module:attribute` of a `core.ports.CheckOptions`, which checks the model's options."""
     ready: str | None = None

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Literal, TypeAlias
 
@@ -40,19 +41,18 @@ class JudgeStatus:
     """The policy is `judges: calibrated`, and this judge may not gate under it."""
 
 
-@dataclass(kw_only=True)
+@dataclass(frozen=True, kw_only=True)
 class CalibrationIndex:
     """The calibrations of a project by instrument, read when the first judge is looked up."""
 
     root: Path
     broken: list[IntegrityBroken] = field(default_factory=list)
     """Files that are not valid calibrations."""
-    _by_instrument: dict[str, Calibration] | None = None
 
     def of(self, evalset: str, metric: Metric, policy: Policy) -> JudgeStatus:
         """Return the calibration status of the judge of `metric`."""
         address = f"{evalset}:{metric.label}"
-        calibrations = self._read()
+        calibrations = self._by_instrument
         calibration = calibrations.get(instrument_of(metric))
         earlier = [known for known in calibrations.values() if known.address == address]
         status: Status = "uncalibrated"
@@ -88,29 +88,26 @@ class CalibrationIndex:
                 requiring = [name for name in gated if policies[name].judges == "calibrated"]
                 yield _warning(known, metric, requiring)
 
-    def _read(self) -> Mapping[str, Calibration]:
-        if self._by_instrument is None:
-            self._by_instrument = {}
-            store = Calibrations(self.root)
-            for file in store.files():
-                try:
-                    calibration = store.at(file)
-                except IntegrityBroken as error:
-                    self.broken.append(error)
-                else:
-                    self._by_instrument[calibration.instrument] = calibration
-        return self._by_instrument
+    @cached_property
+    def _by_instrument(self) -> Mapping[str, Calibration]:
+        calibrations = {}
+        store = Calibrations(self.root)
+        for file in store.files():
+            try:
+                calibration = store.at(file)
+            except IntegrityBroken as error:
+                self.broken.append(error)
+            else:
+                calibrations[calibration.instrument] = calibration
+        return calibrations
 
 
 def judge_warnings(
     project: Project, evalsets: Iterable[Evalset]
 ) -> tuple[Mapping[str, tuple[str, ...]], tuple[str, ...]]:
     """Return warnings about the judges of each evalset, and the errors of broken calibrations."""
-
-    def read(path: str) -> bytes:
-        return project.source.read(path, limit=MAX_FILE)
-
     index, warnings = CalibrationIndex(root=project.root), {}
+    read = partial(project.source.read, limit=MAX_FILE)
     for evalset in evalsets:
         policies = {
             environment.name: policy_of(project.gate, evalset.gate, environment.gate)

@@ -8,7 +8,7 @@ counted among answers that they selected. People do not see the judge's scores e
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from itertools import chain, zip_longest
 from pathlib import Path
 
@@ -91,19 +91,17 @@ def _evalset_of(workspace: Workspace, label: str) -> str:
 def _spec(evalset: Evalset, label: str) -> ScorerSpec:
     """Return the scorer under `label`, of the evalset or of single cases."""
     of_cases = [spec for case in evalset.cases for spec in case.scorers]
-    for spec in evalset.scorers:
-        if spec.label == label:
-            return spec
-    specs = [spec for spec in of_cases if spec.label == label]
-    if not specs:
-        known = {f"{evalset.name}:{spec.label}" for spec in (*evalset.scorers, *of_cases)}
-        raise UnknownName("scorer", f"{evalset.name}:{label}", sorted(known))
-    if any(replace(spec, where=None) != replace(specs[0], where=None) for spec in specs):
-        raise Refused(
-            f"{label!r} of {evalset.name} is another scorer on every case",
-            hint="give the evalset one scorer with one criterion, and calibrate that",
-        )
-    return specs[0]
+    for scorers in (evalset.scorers, of_cases):
+        specs = [spec for spec in scorers if spec.label == label]
+        if any(spec != specs[0] for spec in specs):
+            raise Refused(
+                f"{label!r} of {evalset.name} is another scorer on every case",
+                hint="give the evalset one scorer with one criterion, and calibrate that",
+            )
+        if specs:
+            return specs[0]
+    known = {f"{evalset.name}:{spec.label}" for spec in (*evalset.scorers, *of_cases)}
+    raise UnknownName("scorer", f"{evalset.name}:{label}", sorted(known))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -84,21 +84,21 @@ def promote(start: Path, request: PromotionRequest, *, environ: Mapping[str, str
     `Unmeasured` where git cannot be reached. Then nothing was promoted.
     """
     root = find_root(start)
-    place = environment_of(open_project(root), request.environment).name
+    name = environment_of(open_project(root), request.environment).name
 
     def write_event() -> Promotion:
         with open_workspace(root, environ=environ) as workspace:
-            registry, environment = workspace.registry, environment_of(workspace.project, place)
+            registry = workspace.registry
             number = released_number(registry, request.address)
             return append_promotion(
                 registry,
                 replace(request, address=f"{request.name}@v{number}"),
-                environment,
-                evalsets=[] if request.override else _gating_evalsets(workspace, request, place),
+                environment_of(workspace.project, name),
+                evalsets=[] if request.override else _gating_evalsets(workspace, request, name),
                 origin=EventOrigin.of(root, environ),
             )
 
-    chain = EventChain(registry=Registry(root), environment=place, prompt=request.name)
+    chain = EventChain(registry=Registry(root), environment=name, prompt=request.name)
     return deliver(root, request.delivery, chain, write_event, reads_project=True)
 
 
@@ -175,7 +175,7 @@ def append_promotion(
         evidence=(answer.evidence.digest,),
         baseline_evidence=answer.baseline_evidence,
         decision=verdict.decision,
-        judged_by=answer.judged_by,
+        judged_by=tuple(evalsets),
         accept_inconclusive=(
             verdict.decision is Decision.INCONCLUSIVE
             and not _lacks_only_a_baseline(verdict, running)

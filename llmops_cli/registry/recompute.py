@@ -42,19 +42,12 @@ class BaselineRows:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RecomputedVerdict:
-    """A verdict, and the rows it is based on."""
+    """A verdict, and the evidence it is based on."""
 
     verdict: Verdict
     evidence: Evidence
-    baseline: BaselineRows | None
-    judged_by: tuple[EvalsetFacts, ...]
-
-    @property
-    def baseline_evidence(self) -> tuple[str, ...]:
-        """Digest of the evidence that holds the baseline's rows; empty if `evidence` does."""
-        if self.baseline is None or self.baseline.evidence.digest == self.evidence.digest:
-            return ()
-        return (self.baseline.evidence.digest,)
+    baseline_evidence: tuple[str, ...]
+    """Digest of the evidence that holds the baseline's rows; empty if `evidence` does."""
 
 
 def recompute(
@@ -72,11 +65,11 @@ def recompute(
     baseline = None if running is None else _baseline_rows(registry, evidence, running, evalsets)
     if isinstance(baseline, MissingEvidence):
         return baseline
+    cited = set() if baseline is None else {baseline.evidence.digest} - {evidence.digest}
     return RecomputedVerdict(
         verdict=verdict_of(evidence, baseline, evalsets),
         evidence=evidence,
-        baseline=baseline,
-        judged_by=tuple(evalsets),
+        baseline_evidence=tuple(cited),
     )
 
 

@@ -20,8 +20,6 @@ from llmops_cli.run.workspace import Workspace, provenance
 from llmops_cli.stores.atomic import Redact
 from llmops_cli.stores.registry import Registry
 
-PROMPTS = "prompts"
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Release:
@@ -52,11 +50,8 @@ def release(workspace: Workspace, names: Sequence[str]) -> list[Release]:
                 "could not say what ran",
                 hint="identity: {files: [app/**/*.py]}, or {revision: …} where it runs elsewhere",
             )
-        paths = [prompt.path, *(f"{PROMPTS}/{path}" for path in prompt.includes)]
-        sources = {
-            path.removeprefix(f"{PROMPTS}/"): project.source.read(path, limit=MAX_FILE)
-            for path in paths
-        }
+        paths = [prompt.path.removeprefix("prompts/"), *prompt.includes]
+        sources = {path: project.source.read(f"prompts/{path}", limit=MAX_FILE) for path in paths}
         releases.append(
             release_target(workspace.registry, target, sources, created, redact=workspace.redact)
         )

@@ -21,10 +21,6 @@ _NO_LINKS = frozenset({errno.EPERM, errno.ENOSYS, errno.EOPNOTSUPP})
 Redact: TypeAlias = Callable[[str], str]
 
 
-class AlreadyThere(Exception):
-    """Another process wrote this name first."""
-
-
 def write_text(path: Path, text: str, *, redact: Redact) -> None:
     """Write `redact(text)` as UTF-8 to `path`, creating folders. Lone surrogates become `?`."""
     write_bytes(path, redact(text).encode("utf-8", errors="replace"))
@@ -56,12 +52,9 @@ def write_stream(path: Path, fill: Callable[[BinaryIO], object]) -> None:
 def create_bytes(path: Path, content: bytes) -> None:
     """Write `content` to `path`, which must not exist: of two writers one wins.
 
-    Raises `AlreadyThere` for the other, `Unmeasured` if the disk refuses.
+    Raises `FileExistsError` for the other, `Unmeasured` if the disk refuses.
     """
-    try:
-        _write(path, lambda file: file.write(content), _link)
-    except FileExistsError as error:
-        raise AlreadyThere(str(path)) from error
+    _write(path, lambda file: file.write(content), _link)
 
 
 def sync_folder(folder: Path) -> None:

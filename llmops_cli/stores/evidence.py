@@ -61,19 +61,15 @@ def write_evidence(
     """
     records = (to_bytes(case_record(case, details=False)).decode() for case in rows)
     lines = redact("".join(f"{record}\n" for record in records)).encode()
-    packed = None if texts is None else _pack(texts, redact)
     name = short(digest_bytes(to_bytes({"measurement": to_plain(measurement)}) + lines))
-    evidence = Evidence(
-        measurement=measurement,
-        cases=FileRef(name=f"{name}.cases.jsonl", digest=digest_bytes(lines)),
-        texts=None
-        if packed is None
-        else FileRef(name=f"{name}.texts.jsonl.gz", digest=digest_bytes(packed)),
-    )
+    files = {f"{name}.cases.jsonl": lines}
+    if texts is not None:
+        files[f"{name}.texts.jsonl.gz"] = _pack(texts, redact)
+    cases, *packed = (FileRef(name=file, digest=digest_bytes(files[file])) for file in files)
+    evidence = Evidence(measurement=measurement, cases=cases, texts=packed[0] if packed else None)
     statement = json.dumps(evidence.plain(), indent=2, sort_keys=True, ensure_ascii=True)
-    if evidence.texts is not None and packed is not None:
-        write_bytes(folder / evidence.texts.name, packed)
-    write_bytes(folder / evidence.cases.name, lines)
+    for file, content in files.items():
+        write_bytes(folder / file, content)
     write_bytes(folder / f"{name}.summary.md", redact(summary).encode(errors="replace"))
     write_bytes(folder / f"{name}.json", redact(statement).encode() + b"\n")
     return read_evidence(folder / f"{name}.json")

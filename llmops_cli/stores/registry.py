@@ -32,14 +32,7 @@ from llmops_cli.core.prompt import Target
 from llmops_cli.core.records import Event, Evidence, Measurement, Version
 from llmops_cli.core.result import CaseResult, Completion
 from llmops_cli.stores import evidence as evidence_files
-from llmops_cli.stores.atomic import (
-    AlreadyThere,
-    Redact,
-    create_bytes,
-    disk_error,
-    sync_folder,
-    write_bytes,
-)
+from llmops_cli.stores.atomic import Redact, create_bytes, disk_error, sync_folder, write_bytes
 from llmops_cli.stores.codec import from_bytes, seal, unseal
 
 FOLDER = ".llmops"
@@ -287,7 +280,7 @@ class Registry:
         self.prepare()
         try:
             create_bytes(file, json.dumps(seal(event), indent=2).encode() + b"\n")
-        except AlreadyThere as error:
+        except FileExistsError as error:
             raise Refused(
                 f"{event.prompt} was moved in {event.environment} by someone else meanwhile",
                 hint="llmops status shows what runs now; then run the same command again",

@@ -6,7 +6,6 @@ import errno
 import os
 import resource
 import signal
-import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -16,8 +15,8 @@ from typing import Any
 import pytest
 
 from llmops_cli.core.errors import Unmeasured
-from llmops_cli.stores.atomic import AlreadyThere, create_bytes, write_bytes, write_text
-from tests.unit.stores.values import plain
+from llmops_cli.stores.atomic import create_bytes, write_bytes, write_text
+from tests.unit.stores.values import plain, start_python
 
 
 def test_folders_are_made_and_old_content_is_replaced(tmp_path: Path) -> None:
@@ -60,7 +59,7 @@ def test_a_lone_surrogate_does_not_stop_a_report(tmp_path: Path) -> None:
 
 def test_of_two_writers_of_one_name_one_gets_an_error(tmp_path: Path) -> None:
     create_bytes(tmp_path / "000001.json", b"first")
-    with pytest.raises(AlreadyThere):
+    with pytest.raises(FileExistsError):
         create_bytes(tmp_path / "000001.json", b"second")
     assert (tmp_path / "000001.json").read_bytes() == b"first"
     assert len(list(tmp_path.iterdir())) == 1
@@ -74,7 +73,7 @@ def test_a_disk_without_hard_links_takes_files_too(
 
     monkeypatch.setattr(os, "link", refuse)
     create_bytes(tmp_path / "000001.json", b"first")
-    with pytest.raises(AlreadyThere):
+    with pytest.raises(FileExistsError):
         create_bytes(tmp_path / "000001.json", b"second")
     assert [each.read_bytes() for each in tmp_path.iterdir()] == [b"first"]
 
@@ -102,11 +101,8 @@ def test_a_writer_killed_at_any_moment_leaves_old_or_new(tmp_path: Path) -> None
         "for n in range(10**9):\n"
         "    write_bytes(Path(sys.argv[1]), b'%d,' % n * 20_000); print(n, flush=True)\n"
     )
-    environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[3])}
     for wait in (1, 3, 9):
-        writer = subprocess.Popen(
-            [sys.executable, "-c", script, str(path)], stdout=subprocess.PIPE, env=environment
-        )
+        writer = start_python(script, path)
         assert writer.stdout is not None
         for _ in range(wait):
             writer.stdout.readline()

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import os
 import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 
 from llmops_cli.core.errors import Refused, Unmeasured
 from llmops_cli.stores.git import open_git, require_git
+from tests.unit.stores.values import start_python
 
 
 def git(folder: Path, *arguments: str) -> str:
@@ -50,19 +49,8 @@ def test_a_machine_without_git_still_works(tmp_path: Path) -> None:
         "import sys; from pathlib import Path; from llmops_cli.stores.git import open_git\n"
         "print(open_git(Path(sys.argv[1])))"
     )
-    environment = {
-        **os.environ,
-        "PATH": str(tmp_path),
-        "PYTHONPATH": str(Path(__file__).parents[3]),
-    }
-    done = subprocess.run(
-        [sys.executable, "-c", script, str(tmp_path)],
-        env=environment,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert (done.stdout, done.stderr) == ("None\n", "")
+    process = start_python(script, tmp_path, PATH=str(tmp_path))
+    assert process.communicate() == ("None\n", "")
 
 
 def test_a_repository_without_a_commit_has_no_head(tmp_path: Path) -> None:

@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import hashlib
-import os
 import random
 import shutil
 import signal
 import sqlite3
 import subprocess
-import sys
 import textwrap
 from contextlib import closing
 from dataclasses import replace
@@ -22,7 +20,7 @@ from llmops_cli.core.errors import Refused, Unmeasured
 from llmops_cli.core.result import Completion, Score, ToolCall, Usage
 from llmops_cli.stores.database import FILE_NAME
 from llmops_cli.stores.results import open_results
-from tests.unit.stores.values import answer, named, score_key, trial_key
+from tests.unit.stores.values import answer, named, score_key, start_python, trial_key
 
 
 def edit(folder: Path, *statements: str, values: tuple[object, ...] = ()) -> None:
@@ -388,10 +386,10 @@ def test_a_store_that_cannot_be_written_serves_this_run_only(tmp_path: Path) -> 
     for place in [tmp_path, *tmp_path.parents]:
         if place.stat().st_mode & 0o005 != 0o005 and place != tmp_path:
             place.chmod(place.stat().st_mode | 0o001)
-    done = _python(script, str(tmp_path))
+    out, errors = _start(script, tmp_path).communicate(timeout=60)
     tmp_path.chmod(0o755)
-    assert done.stdout.startswith("1 "), done.stderr
-    assert "cannot be written: results are kept for this run only" in done.stdout
+    assert out.startswith("1 "), errors
+    assert "cannot be written: results are kept for this run only" in out
 
 
 def test_a_disk_without_shared_memory_is_used_the_slow_way_and_reported(
@@ -433,11 +431,12 @@ def test_a_full_disk_is_reported_with_path_and_advice_and_loses_nothing_acknowle
         except Unmeasured as trouble:
             sys.exit(f"{trouble} | {trouble.hint}")
     """
-    done = _python(script, str(tmp_path))
-    assert done.returncode == 1
-    assert f"cannot store results in {tmp_path / FILE_NAME}" in done.stderr
-    assert "free disk space" in done.stderr
-    acknowledged = [trial_key(n) for n in map(int, done.stdout.split())]
+    writer = _start(script, tmp_path)
+    out, errors = writer.communicate(timeout=60)
+    assert writer.returncode == 1
+    assert f"cannot store results in {tmp_path / FILE_NAME}" in errors
+    assert "free disk space" in errors
+    acknowledged = [trial_key(n) for n in map(int, out.split())]
     assert acknowledged
     with open_results(tmp_path) as store:
         assert list(store.completions(acknowledged)) == acknowledged
@@ -457,7 +456,7 @@ def test_what_was_acknowledged_survives_kill_9(tmp_path: Path) -> None:
     dice = random.Random(28)
     acknowledged: list[int] = []
     for round_ in range(6):
-        writer = _start(script, str(tmp_path), str(round_ * 1_000_000))
+        writer = _start(script, tmp_path, round_ * 1_000_000)
         assert writer.stdout is not None
         acknowledged += [int(writer.stdout.readline()) for _ in range(dice.randrange(1, 400))]
         writer.send_signal(signal.SIGKILL)
@@ -480,7 +479,7 @@ def test_several_processes_share_one_store(tmp_path: Path) -> None:
                 store.put_score(score_key(n), Score(value=1))
             print(len(store.completions([trial_key(n) for n in range(300)])), *store.notes)
     """
-    writers = [_start(script, str(tmp_path)) for _ in range(4)]
+    writers = [_start(script, tmp_path) for _ in range(4)]
     said = [writer.communicate() for writer in writers]
     assert said == [("300\n", "")] * 4
     with open_results(tmp_path) as store:
@@ -497,17 +496,5 @@ from tests.unit.stores.values import answer, trial_key, score_key
 """
 
 
-def _start(script: str, *arguments: str) -> subprocess.Popen[str]:
-    return subprocess.Popen(
-        [sys.executable, "-c", PRELUDE + textwrap.dedent(script), *arguments],
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-        env={**os.environ, "PYTHONPATH": str(Path(__file__).parents[3])},
-    )
-
-
-def _python(script: str, *arguments: str) -> subprocess.CompletedProcess[str]:
-    process = _start(script, *arguments)
-    out, err = process.communicate(timeout=60)
-    return subprocess.CompletedProcess(process.args, process.returncode, out, err)
+def _start(script: str, *arguments: object) -> subprocess.Popen[str]:
+    return start_python(PRELUDE + textwrap.dedent(script), *arguments)

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
 from hashlib import sha256
+from pathlib import Path
 
 from llmops_cli.core.ports import ScoreKey, TrialKey
 from llmops_cli.core.result import Completion, Purpose, Usage
@@ -34,3 +38,14 @@ def answer(text: str = "Berlin", at: str | None = "2026-11-01T08:00:00+00:00") -
 def plain(text: str) -> str:
     """A redactor for tests that have no secret."""
     return text
+
+
+def start_python(script: str, *arguments: object, **environ: str) -> subprocess.Popen[str]:
+    """Start a process that runs `script` with this tree's package."""
+    return subprocess.Popen(
+        [sys.executable, "-c", script, *map(str, arguments)],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        env={**os.environ, "PYTHONPATH": str(Path(__file__).parents[3]), **environ},
+    )
