@@ -6,7 +6,7 @@ Only shown cases become objects, and only their texts are read back from the sto
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 from itertools import islice
 from typing import Any, TypeAlias
@@ -18,7 +18,6 @@ from llmops_cli import __version__
 from llmops_cli.core.errors import ExitCode, Location
 from llmops_cli.core.policy import Anchor, Decision, NoWorse, Verdict, gated_metrics
 from llmops_cli.core.report import (
-    Change,
     EvalsetReport,
     MetricSummary,
     PromptReport,
@@ -34,7 +33,7 @@ from llmops_cli.gate.comparison import PASS_METRIC, Comparison, SideTotals
 from llmops_cli.gate.decide import slices
 from llmops_cli.gate.wording import percent, points_up
 from llmops_cli.project.project import PROJECT_FILE
-from llmops_cli.report.finished_run import EvalsetCases, cases_of, changes_of
+from llmops_cli.report.finished_run import EvalsetCases, cases_of
 from llmops_cli.run.comparison import PromptComparison
 from llmops_cli.run.evalset_run import EvalsetRun, Run
 from llmops_cli.run.side import Side
@@ -91,8 +90,7 @@ def _prompt(run: Run, comparison: PromptComparison) -> PromptReport:
 
 def _evalset(evalset_run: EvalsetRun) -> EvalsetReport:
     cases, comparison = cases_of(evalset_run), evalset_run.result
-    changes = changes_of(comparison, cases.retired)
-    picked = dict(islice(changes.items(), SHOWN))
+    picked = list(islice(cases.changes, SHOWN))
     baseline = evalset_run.others.get("baseline")
     return EvalsetReport(
         evalset=evalset_run.name,
@@ -103,18 +101,19 @@ def _evalset(evalset_run: EvalsetRun) -> EvalsetReport:
         metrics=tuple(_metrics(evalset_run)),
         slices=slices(comparison),
         shown=tuple(_shown(cases, picked)),
-        hidden=len(changes) - len(picked),
-        changes=Counter(changes.values()),
+        hidden=len(cases.changes) - len(picked),
+        changes=Counter(cases.changes.values()),
         judges=tuple(judge.summary() for judge in evalset_run.gating),
         notes=tuple(_notes(evalset_run)),
     )
 
 
-def _shown(cases: EvalsetCases, changes: Mapping[str, Change]) -> Iterator[ShownCase]:
-    """Yield the cases in `changes`, each with the most relevant trials."""
-    positions = [cases.comparison.cases[case] for case in changes]
-    shown = {case.case: case for case in cases.show(positions, changes)}
-    for name in changes:
+def _shown(cases: EvalsetCases, names: Sequence[str]) -> Iterator[ShownCase]:
+    """Yield the cases called `names`, each with the most relevant trials."""
+    shown = {
+        case.case: case for case in cases.show([cases.comparison.cases[name] for name in names])
+    }
+    for name in names:
         case = shown[name]
         improved = case.change == "improved"
         yield replace(

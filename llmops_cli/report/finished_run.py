@@ -13,6 +13,7 @@ import json
 from collections.abc import Callable, Container, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass, replace
+from functools import cached_property
 from itertools import groupby
 from operator import itemgetter
 from pathlib import Path
@@ -44,7 +45,7 @@ FEW = 16
 RANK: Mapping[Change | None, int] = {change: rank for rank, change in enumerate(WORST_FIRST)}
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True)
 class EvalsetCases:
     """The cases of one evalset, from a store or a run file."""
 
@@ -54,8 +55,28 @@ class EvalsetCases:
     read: Callable[[Sequence[int]], Iterable[CaseResult]]
     """Reads the cases at some positions, with their texts."""
 
-    def show(self, positions: Sequence[int], changes: Mapping[str, Change]) -> Iterator[ShownCase]:
-        """Yield the cases at `positions`; `changes` says why they are of note."""
+    @cached_property
+    def changes(self) -> Mapping[str, Change]:
+        """Return why cases are worth showing, worst first; a case is shown once."""
+        comparison = self.comparison
+        removed = (case for case in comparison.removed_cases() if case not in self.retired)
+        kinds: list[tuple[Change, Iterable[str]]] = [
+            ("critical", comparison.in_state(CriticalState.FAILED)),
+            ("regressed", comparison.named(comparison.regressed())),
+            ("unmeasured", comparison.unmeasured_cases()),
+            ("removed", removed),
+            ("known_passing", comparison.known_passing_cases()),
+            ("improved", comparison.named(comparison.improved())),
+            ("failing", comparison.failing_cases()),
+        ]
+        changes: dict[str, Change] = {}
+        for change, cases in kinds:
+            for case in cases:
+                changes.setdefault(case, change)
+        return changes
+
+    def show(self, positions: Sequence[int]) -> Iterator[ShownCase]:
+        """Yield the cases at `positions`."""
         for case in self.read(positions):
             candidate_share, baseline_share = self.comparison.shares(case.case)
             baseline = case.baseline if case.baseline and case.baseline.trials else None
@@ -63,7 +84,7 @@ class EvalsetCases:
                 prompt=case.prompt,
                 evalset=case.evalset,
                 case=case.case,
-                change=changes.get(case.case),
+                change=self.changes.get(case.case),
                 inputs=case.inputs,
                 expected=case.expected,
                 contexts=case.contexts,
@@ -88,29 +109,6 @@ def cases_of(evalset_run: EvalsetRun) -> EvalsetCases:
             ["baseline"], positions=positions, texts=True
         ),
     )
-
-
-def changes_of(comparison: Comparison, retired: Container[str] = ()) -> dict[str, Change]:
-    """Return why cases are worth showing, worst first; a case is shown once."""
-    kinds: list[tuple[Change, tuple[str, ...]]] = [
-        ("critical", comparison.in_state(CriticalState.FAILED)),
-        ("regressed", comparison.named(comparison.regressed())),
-        ("unmeasured", comparison.unmeasured_cases()),
-        ("removed", tuple(case for case in comparison.removed_cases() if case not in retired)),
-        ("known_passing", comparison.known_passing_cases()),
-        ("improved", comparison.named(comparison.improved())),
-        ("failing", comparison.failing_cases()),
-    ]
-    changes: dict[str, Change] = {}
-    for change, cases in kinds:
-        for case in cases:
-            changes.setdefault(case, change)
-    return changes
-
-
-def stream_run(run: Run) -> CaseStream:
-    """Stream every case of `run`; the store must stay open while they are taken."""
-    return _stream([cases_of(evalset_run) for evalset_run in run.evalset_runs])
 
 
 def stream_report(report: Report) -> CaseStream:
@@ -176,19 +174,18 @@ def _with_texts(index: RunIndex, side: SideResult | None) -> SideResult | None:
 
 
 def _stream(evalsets: Sequence[EvalsetCases]) -> CaseStream:
-    changes = [changes_of(cases.comparison, cases.retired) for cases in evalsets]
     places = sorted(
-        (RANK[changes[at].get(case)], at, position)
+        (RANK[evalset.changes.get(case)], at, position)
         for at, evalset in enumerate(evalsets)
         for case, position in evalset.comparison.cases.items()
         # a case that is gone and retired is of no interest
-        if evalset.comparison.candidate.present[position] or case in changes[at]
+        if evalset.comparison.candidate.present[position] or case in evalset.changes
     )
 
     def shown() -> Iterator[ShownCase]:
         for (_, at), alike in groupby(places, key=itemgetter(0, 1)):
             for part in chunks(alike, FEW):
-                yield from evalsets[at].show([position for _, _, position in part], changes[at])
+                yield from evalsets[at].show([position for _, _, position in part])
 
     return CaseStream(len(places), shown())
 
@@ -370,9 +367,11 @@ Sink: TypeAlias = Callable[[FinishedRun], None]
 
 def write_reports(sinks: Iterable[Sink], run: Run, report: Report, redact: Redactor) -> None:
     """Write every format of a finished run. The store must be open: texts are read from it."""
-    finished = FinishedRun(
-        report=report, redact=redact, cases=lambda: nullcontext(stream_run(run)), run=run
-    )
+
+    def cases() -> AbstractContextManager[CaseStream]:
+        return nullcontext(_stream([cases_of(evalset_run) for evalset_run in run.evalset_runs]))
+
+    finished = FinishedRun(report=report, redact=redact, cases=cases, run=run)
     for write in sinks:
         write(finished)
 

@@ -21,9 +21,9 @@ from shutil import which
 from tempfile import TemporaryDirectory
 
 from llmops_cli.core.ci import ci_context, may_run, may_run_code, may_run_command
-from llmops_cli.core.digest import Json, digest
+from llmops_cli.core.digest import digest
 from llmops_cli.core.errors import Refused, UnknownName
-from llmops_cli.core.policy import Latency, Policy, gated_metrics
+from llmops_cli.core.policy import Latency, gated_metrics
 from llmops_cli.core.ports import Records, TrialKey
 from llmops_cli.core.prompt import Model
 from llmops_cli.core.redact import Redactor, sanitized
@@ -64,7 +64,8 @@ def prepare(
 ) -> list[EvalsetRun]:
     """Return the evalsets of all comparisons, planned: equal requests are made once.
 
-    Raises `Refused` if code or commands may not run here.
+    Raises `Refused` if code or commands may not run here, `UnknownName` if a rule asks for a
+    metric that no scorer gives.
     """
     evalset_runs = [
         _Preparation(
@@ -82,7 +83,10 @@ def prepare(
         trust.applications(evalset_run.models_to_vet)
         trust.commands(evalset_run.models_to_vet)
         trust.scorers(evalset_run.scorers)
-        vet_metrics(evalset_run.scorers, evalset_run.selection.policy)
+        known = [PASS_METRIC, *evalset_run.scorers.by_label]
+        for metric in sorted(gated_metrics(evalset_run.selection.policy)):
+            if metric not in known:
+                raise UnknownName("metric", metric, known)
     requested: set[TrialKey] = set()
     for evalset_run in evalset_runs:
         evalset_run.plan(requested)
@@ -366,7 +370,8 @@ class TrustCheck:
         for model in models:
             if not self._workspace.provider(model).code:
                 continue
-            command = [str(word) for word in _words(model.options.get("run"))]
+            run = model.options.get("run")
+            command = [str(word) for word in run] if isinstance(run, (list, tuple)) else []
             code = " ".join(command) or str(model.options.get("call")).partition(":")[0]
             why = self._command(command) if command else self._code(code)
             _refuse(why, f"{_named(model)} may not run", code)
@@ -397,17 +402,5 @@ def _refuse(why: str | None, message: str, entry: str) -> None:
         raise Refused(f"{message}: {why}", hint=hint)
 
 
-def vet_metrics(scorers: Scorers, policy: Policy) -> None:
-    """Raise `UnknownName` if a rule of `policy` asks for a metric that no scorer gives."""
-    known = [PASS_METRIC, *(metric.label for metric in scorers.metrics)]
-    for metric in sorted(gated_metrics(policy)):
-        if metric not in known:
-            raise UnknownName("metric", metric, known)
-
-
 def _named(model: Model) -> str:
     return f"{model.where}: the model {model.name!r}" if model.where else repr(model.name)
-
-
-def _words(value: Json) -> Sequence[Json]:
-    return value if isinstance(value, (list, tuple)) else ()

@@ -97,7 +97,7 @@ class Result:
 
 def commands(log: str) -> list[Command]:
     """Everything in a log that the runner would obey."""
-    found = [
+    obeyed = [
         Command(
             name=name,
             properties={key: _decoded(value) for key, value in PROPERTY.findall(about)},
@@ -105,7 +105,7 @@ def commands(log: str) -> list[Command]:
         )
         for name, about, message in COMMAND.findall(log)
     ]
-    return found + [Command(name=name) for name in LEGACY.findall(log)]
+    return obeyed + [Command(name=name) for name in LEGACY.findall(log)]
 
 
 def evaluate(text: str, contexts: Mapping[str, Any], *, success: bool = True) -> Any:
@@ -306,8 +306,8 @@ class Runner:
 
 
 def _restore(runner: Runner, settings: Mapping[str, str]) -> dict[str, str]:
-    wanted = [settings["key"], *settings.get("restore-keys", "").split()]
-    for prefix in wanted:
+    prefixes = [settings["key"], *settings.get("restore-keys", "").split()]
+    for prefix in prefixes:
         for scope in runner.cache_scopes():
             alike = [path for path in scope.glob("*") if path.name.startswith(prefix)]
             if alike:

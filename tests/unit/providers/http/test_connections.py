@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from pathlib import Path
 
 import anyio
 import pytest
@@ -10,30 +10,12 @@ import pytest
 from llmops_cli.core.errors import Refused
 from llmops_cli.core.ports import PluginContext
 from llmops_cli.core.prompt import Limits, Model
-from llmops_cli.core.result import Completion, Outcome
+from llmops_cli.core.result import Completion
 from llmops_cli.engine.call import Engine
 from llmops_cli.providers.http.client import proxy_for
 from llmops_cli.providers.openai.model import open_openai
 from tests.servers import faulty
-from tests.unit.providers.openai.test_faults import WORLD, engine, model, request
-
-
-def answered(
-    then: faulty.Behaviour, questions: list[str], *, pause: float, timed: bool = False
-) -> list[Outcome]:
-    """What the questions came to, asked one after the other with a pause between."""
-
-    async def main() -> list[Outcome]:
-        outcomes = []
-        async with faulty.serve(then=then) as server, engine() as ours:
-            of = model(server.url, retries=1)
-            for question in questions:
-                outcomes.append(await ours.ask(of, replace(request(question), timed=timed)))
-                await anyio.sleep(pause)
-        return outcomes
-
-    return anyio.run(main)
-
+from tests.unit.providers.calls import ask_all, request
 
 QUESTIONS = [f"question {n}" for n in range(8)]
 
@@ -42,19 +24,21 @@ QUESTIONS = [f"question {n}" for n in range(8)]
 def test_an_answer_that_comes_twice_is_not_the_answer_to_the_next_question(
     after: float, pause: float
 ) -> None:
-    outcomes = answered(faulty.twice(after=after), QUESTIONS, pause=pause)
+    outcomes, _ = ask_all(then=faulty.twice(after=after), questions=QUESTIONS, pause=pause)
     assert [outcome.text for outcome in outcomes if isinstance(outcome, Completion)] == QUESTIONS
 
 
 @pytest.mark.parametrize("timed", [False, True])
 def test_once_an_answer_came_twice_every_question_has_a_connection_of_its_own(timed: bool) -> None:
-    outcomes = answered(faulty.behind(), QUESTIONS, pause=0.0, timed=timed)
+    outcomes, _ = ask_all(then=faulty.behind(), questions=QUESTIONS, timed=timed)
     assert [outcome.text for outcome in outcomes if isinstance(outcome, Completion)] == QUESTIONS
     assert [outcome.attempts for outcome in outcomes] == [1, 2, *[1] * 6]
 
 
 def test_an_answer_without_a_name_that_came_before_the_next_question_is_not_its_answer() -> None:
-    outcomes = answered(faulty.twice(after=0.0, named=False), QUESTIONS, pause=0.05)
+    outcomes, _ = ask_all(
+        then=faulty.twice(after=0.0, named=False), questions=QUESTIONS, pause=0.05
+    )
     assert [outcome.text for outcome in outcomes if isinstance(outcome, Completion)] == QUESTIONS
 
 
@@ -62,7 +46,7 @@ def test_a_server_that_calls_every_request_the_same_is_believed_after_one_doubt(
     async def same(exchange: faulty.Exchange) -> None:
         exchange.send(exchange.answer(), headers={"x-request-id": "abc"})
 
-    outcomes = answered(same, QUESTIONS, pause=0.0)
+    outcomes, _ = ask_all(then=same, questions=QUESTIONS)
     assert [outcome.text for outcome in outcomes if isinstance(outcome, Completion)] == QUESTIONS
     assert [outcome.attempts for outcome in outcomes] == [1, 2, *[1] * 6]
 
@@ -90,7 +74,7 @@ def refused_on_opening(environ: dict[str, str], url: str, headers: dict[str, str
             name="fast", provider="openai", model="tiny", base_url=url, headers=headers,
             limits=Limits(timeout=1.0, retries=0),
         )  # fmt: skip
-        context = PluginContext(root=WORLD.root, environ=environ)
+        context = PluginContext(root=Path(), environ=environ)
         async with Engine(providers=lambda one: open_openai(one, context)) as ours:
             await ours.ask(of, request())
 

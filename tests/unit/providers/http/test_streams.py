@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping
-from contextlib import AbstractAsyncContextManager
-from pathlib import Path
+from collections.abc import Mapping
 from typing import Any
 
 import anyio
@@ -13,46 +11,22 @@ import pytest
 from anthropic import AsyncAnthropic
 from openai import AsyncOpenAI
 
-from llmops_cli.core.ports import PluginContext, Provider
-from llmops_cli.core.prompt import Limits, Message, Model, Request
+from llmops_cli.core.prompt import Message, Request
 from llmops_cli.core.result import Completion, Failure, FailureKind, Outcome, ToolCall, Usage
-from llmops_cli.engine.call import Engine
-from llmops_cli.providers.anthropic.model import open_anthropic
 from llmops_cli.providers.http import client
 from llmops_cli.providers.http.streams import Events
-from llmops_cli.providers.openai.model import open_openai
 from tests.servers import faulty
 from tests.servers.faulty import Behaviour, Server
 from tests.servers.streaming import DONE, chunk, claude, event, stream, text
-
-WORLD = PluginContext(root=Path(), environ={"ANTHROPIC_API_KEY": "sk-ant-x"})
-Open = Callable[[Model, PluginContext], AbstractAsyncContextManager[Provider]]
+from tests.unit.providers.calls import ask_all
 
 
 def asked(
-    *script: Behaviour,
-    then: Behaviour | None = None,
-    timed: bool = True,
-    of: str = "openai",
-    timeout: float = 5.0,
-    calls: int = 1,
+    *script: Behaviour, timed: bool = True, calls: int = 1, **options: Any
 ) -> tuple[list[Outcome], Server]:
-    """What calls came to, one after the other, through the engine."""
-    opening: Open = open_openai if of == "openai" else open_anthropic
-
-    async def main() -> tuple[list[Outcome], Server]:
-        async with faulty.serve(*script, then=then) as server:
-            limits = Limits(timeout=timeout, retries=1)
-            url = server.url if of == "openai" else server.root
-            model = Model(name="m", provider=of, model="m", base_url=url, limits=limits)
-            turn = Message(role="user", content="hello")
-            request = Request(provider=of, model="m", messages=(turn,), timed=timed)
-            async with Engine(
-                providers=lambda one: opening(one, WORLD), jitter=lambda: 0.0
-            ) as engine:
-                return [await engine.ask(model, request) for _ in range(calls)], server
-
-    return anyio.run(main)
+    """What calls came to, one after the other."""
+    questions = ["hello"] * calls
+    return ask_all(*script, timed=timed, questions=questions, **{"retries": 1, **options})
 
 
 def answer(*script: Behaviour, **more: Any) -> Completion:
@@ -98,7 +72,7 @@ def test_what_is_sent_is_what_the_sdk_sends() -> None:
             AsyncOpenAI(api_key="sk-test", base_url=server.url) as sdk,
         ):
             chunks = await sdk.chat.completions.create(
-                model="m",
+                model="tiny",
                 messages=[{"role": "user", "content": "hello"}],
                 stream=True,
                 stream_options={"include_usage": True},
@@ -299,7 +273,7 @@ CLAUDE = (
 
 
 def test_claude_s_events_become_the_message_that_its_sdk_makes_of_them() -> None:
-    outcome = answer(stream(*CLAUDE, pause=0.01), of="anthropic")
+    outcome = answer(stream(*CLAUDE, pause=0.01), provider="anthropic")
     assert outcome.text == "Let me look."
     assert outcome.tool_calls == (ToolCall(name="look", arguments={"at": 3}),)
     assert outcome.finish_reason == "tool_calls"
@@ -336,7 +310,7 @@ def test_claude_s_events_become_the_message_that_its_sdk_makes_of_them() -> None
     ids=["no message_stop", "no stop_reason", "overloaded"],
 )
 def test_a_message_of_claude_s_that_does_not_end_is_no_answer(cut: Behaviour) -> None:
-    (outcome,), server = asked(then=cut, of="anthropic")
+    (outcome,), server = asked(then=cut, provider="anthropic")
     assert isinstance(outcome, Failure)
     assert outcome.kind in {FailureKind.BAD_ANSWER, FailureKind.OVERLOADED}
     assert server.requests == 2

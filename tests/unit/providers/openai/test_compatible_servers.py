@@ -3,33 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 
-import anyio
 import pytest
 
-from llmops_cli.core.ports import PluginContext
-from llmops_cli.core.prompt import Message, Model, Request
 from llmops_cli.core.result import Completion, Failure, Outcome
-from llmops_cli.providers.openai.model import open_openai
-from tests.servers import faulty
 from tests.servers.compatible import ANSWERS, ERRORS, Recorded
-from tests.servers.faulty import Behaviour
-
-
-def asked(behaviour: Behaviour) -> Outcome:
-    """What one call came to."""
-
-    async def main() -> Outcome:
-        async with faulty.serve(behaviour) as server:
-            model = Model(name="m", provider="openai", model="m", base_url=server.url)
-            turn = Message(role="user", content="hello")
-            request = Request(provider="openai", model="m", messages=(turn,))
-            async with open_openai(model, PluginContext(root=Path(), environ={})) as provider:
-                return await provider.complete(request)
-
-    return anyio.run(main)
+from tests.unit.providers.calls import ask
 
 
 def told(outcome: Outcome, of: Mapping[str, Any]) -> dict[str, Any]:
@@ -62,19 +42,19 @@ def name_of(value: object) -> str:
 def test_an_answer_means_what_its_server_means(
     recorded: Recorded, expected: Mapping[str, Any]
 ) -> None:
-    assert told(asked(recorded.behaviour), expected) == expected
+    assert told(ask(recorded.behaviour, retries=0)[0], expected) == expected
 
 
 @pytest.mark.parametrize(("recorded", "expected"), ERRORS, ids=name_of)
 def test_an_error_is_reported_in_its_server_s_words(
     recorded: Recorded, expected: Mapping[str, Any]
 ) -> None:
-    assert told(asked(recorded.behaviour), expected) == expected
+    assert told(ask(recorded.behaviour, retries=0)[0], expected) == expected
 
 
 def test_reasoning_is_no_part_of_the_answer_and_never_of_its_digest() -> None:
     plain, thinking = (
-        next(asked(each.behaviour) for each, _ in ANSWERS if str(each) == name)
+        next(ask(each.behaviour, retries=0)[0] for each, _ in ANSWERS if str(each) == name)
         for name in ("NIM: reasoning", "Ollama: reasoning")
     )
     assert isinstance(plain, Completion)

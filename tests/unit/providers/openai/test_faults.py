@@ -9,54 +9,17 @@ import sys
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime
-from pathlib import Path
 
 import anyio
 import pytest
 
-from llmops_cli.core.ports import PluginContext
-from llmops_cli.core.prompt import Limits, Message, Model, Request
-from llmops_cli.core.redact import Redactor
 from llmops_cli.core.result import Completion, Failure, FailureKind, Outcome
 from llmops_cli.engine.call import Engine, run
 from llmops_cli.providers.openai.model import open_openai
 from tests.outcomes import completion, failed
 from tests.servers import faulty
-from tests.servers.faulty import Behaviour, Server
-
-WORLD = PluginContext(root=Path(), environ={})
-
-
-def model(url: str, *, timeout: float = 5.0, retries: int = 3, concurrency: int = 8) -> Model:
-    limits = Limits(timeout=timeout, retries=retries, max_concurrency=concurrency)
-    return Model(name="m", provider="openai", model="tiny", base_url=url, limits=limits)
-
-
-def request(text: str = "hello") -> Request:
-    turn = Message(role="user", content=text)
-    return Request(provider="openai", model="tiny", messages=(turn,))
-
-
-def engine() -> Engine:
-    return Engine(
-        providers=lambda of: open_openai(of, WORLD), redact=Redactor(), jitter=lambda: 0.0
-    )
-
-
-def ask(
-    *script: Behaviour,
-    then: Behaviour | None = None,
-    timeout: float = 5.0,
-    retries: int = 3,
-) -> tuple[Outcome, Server]:
-    """One call against a server that plays `script`."""
-
-    async def main() -> tuple[Outcome, Server]:
-        async with faulty.serve(*script, then=then) as server, engine() as ours:
-            of = model(server.url, timeout=timeout, retries=retries)
-            return await ours.ask(of, request()), server
-
-    return anyio.run(main)
+from tests.servers.faulty import Behaviour
+from tests.unit.providers.calls import CONTEXT, ask, engine, model, request
 
 
 def in_time(**after: float) -> str:
@@ -123,7 +86,7 @@ def test_a_closed_port_ends_the_run_within_seconds() -> None:
 
     async def main() -> list[Failure]:
         outcome: list[Failure] = []
-        async with Engine(providers=lambda of: open_openai(of, WORLD)) as ours:
+        async with Engine(providers=lambda of: open_openai(of, CONTEXT)) as ours:
 
             async def work(_: int) -> None:
                 of = model(f"http://127.0.0.1:{port}/v1", retries=5)
