@@ -3,8 +3,8 @@
 Config is data; python scorers and targets and commands are code. They run only where a trust list
 names them, and the caller reads that list at the base revision, so that a pull request cannot
 trust itself. In CI, where secrets and a foreign head meet, nothing of the project runs, trusted
-or not. On GitHub and GitLab a head that is not known to be ours is foreign; of other CI systems
-no more is known than that they are one, and there the trust list alone decides.
+or not. A head that is not known to be ours is foreign: also under an event or a CI system that is
+not known here, unless the job says that its branch is protected (`LLMOPS_CI_TRUSTED=true`).
 
 A job on `pull_request` knows its number. A job on `workflow_run` runs with the repository's own
 rights after one that may have run a foreign change; it believes nothing that the other job wrote
@@ -14,7 +14,7 @@ about itself, and names the change by what GitHub says: whose branch, which comm
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 
@@ -24,6 +24,13 @@ PRIVILEGED = frozenset(
     {"pull_request_target", "workflow_run", "issue_comment", "pull_request_review_comment"}
 )
 """GitHub events that run with the base repository's secrets, set off by anyone."""
+OWN_EVENTS = frozenset(
+    {"push", "schedule", "workflow_dispatch", "repository_dispatch", "merge_group", "release"}
+    | {"create", "deployment", "web", "webide", "api", "trigger", "pipeline"}
+)
+"""Events of GitHub and GitLab that only those who may write to the repository set off."""
+TRUSTED = "LLMOPS_CI_TRUSTED"
+"""The variable with which a job of another CI system says that its branch is protected."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -54,20 +61,67 @@ def ci_context(environ: Mapping[str, str], event: Mapping[str, Json] | None) -> 
         name = environ.get("GITHUB_EVENT_NAME", "unknown")
         return CiContext(
             event=name,
-            proposed=name == "unknown" or name.startswith("pull_request") or name in PRIVILEGED,
+            proposed=name not in OWN_EVENTS,
             head=_text(event, "pull_request.head.repo.full_name"),
             base=environ.get("GITHUB_REPOSITORY") or None,
         )
     if environ.get("GITLAB_CI") == "true":
+        name = environ.get("CI_PIPELINE_SOURCE", "unknown")
+        external = "CI_EXTERNAL_PULL_REQUEST_IID" in environ
+        kind = "CI_EXTERNAL_PULL_REQUEST" if external else "CI_MERGE_REQUEST"
+        what = "REPOSITORY" if external else "PROJECT_PATH"
+        target = "TARGET_REPOSITORY" if external else "PROJECT_PATH"
         return CiContext(
-            event=environ.get("CI_PIPELINE_SOURCE", "unknown"),
-            proposed="CI_MERGE_REQUEST_IID" in environ,
-            head=environ.get("CI_MERGE_REQUEST_SOURCE_PROJECT_PATH") or None,
-            base=environ.get("CI_MERGE_REQUEST_PROJECT_PATH") or None,
+            event=name,
+            proposed=name not in OWN_EVENTS or f"{kind}_IID" in environ,
+            head=environ.get(f"{kind}_SOURCE_{what}") or None,
+            base=environ.get(f"{kind}_{target}") or None,
         )
-    if environ.get("CI", "").lower() in ("", "0", "false"):
+    if environ.get("CI", "").lower() in ("", "0", "false") and not {*environ} & {*OTHER_SYSTEMS}:
         return None
-    return CiContext(event="unknown", proposed=False)
+    trusted = environ.get(TRUSTED) == "true"
+    system = next((name for name in OTHER_SYSTEMS if name in environ), None)
+    if trusted or system is None:
+        return CiContext(event="unknown", proposed=not trusted)
+    proposed, own = OTHER_SYSTEMS[system](environ)
+    base = "this repository"
+    return CiContext(
+        event="pull_request" if proposed else "push",
+        proposed=proposed,
+        head=base if own else None,
+        base=base,
+    )
+
+
+def _circleci(environ: Mapping[str, str]) -> tuple[bool, bool]:
+    of_fork = "CIRCLE_PR_USERNAME" in environ or environ.get("CIRCLE_BRANCH", "").startswith(
+        "pull/"
+    )
+    return of_fork or bool(environ.get("CIRCLE_PULL_REQUEST")), not of_fork
+
+
+def _buildkite(environ: Mapping[str, str]) -> tuple[bool, bool]:
+    proposed = environ.get("BUILDKITE_PULL_REQUEST", "false") not in ("", "false")
+    head = environ.get("BUILDKITE_PULL_REQUEST_REPO")
+    return proposed, bool(head) and _repository(head) == _repository(environ["BUILDKITE_REPO"])
+
+
+def _repository(url: str | None) -> str:
+    """Return `github.com/owner/name` of any URL of a repository."""
+    return re.sub(r"^(?:[a-z+]+://)?(?:[^@/]*@)?|\.git/?$", "", url or "").replace(":", "/").lower()
+
+
+OTHER_SYSTEMS: Mapping[str, Callable[[Mapping[str, str]], tuple[bool, bool]]] = {
+    "CIRCLECI": _circleci,
+    "BUILDKITE": _buildkite,
+    "JENKINS_URL": lambda environ: ("CHANGE_ID" in environ, "CHANGE_FORK" not in environ),
+    "TF_BUILD": lambda environ: (
+        environ.get("BUILD_REASON") == "PullRequest",
+        environ.get("SYSTEM_PULLREQUEST_ISFORK", "").lower() == "false",
+    ),
+}
+"""Other CI systems by a variable of theirs: whether a job is for a proposed change, and whether
+that comes from the repository itself."""
 
 
 def may_run(ci: CiContext | None, *, replaying: bool) -> str | None:

@@ -18,7 +18,7 @@ import re
 import zlib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from collections.abc import Set as AbstractSet
-from dataclasses import dataclass, fields, replace
+from dataclasses import MISSING, dataclass, fields, replace
 from functools import lru_cache, partial
 from itertools import chain, islice
 from typing import Any, cast, overload
@@ -56,11 +56,12 @@ OPEN = 64 * BLOCK
 """The most cases in memory as objects, and about as many again while they are read."""
 FAST = 1
 """The zlib level; 1 already makes cases three times smaller."""
-PLAIN_FIELDS = tuple(
-    item.name
+PLAIN_FIELDS = {
+    item.name: () if item.default is MISSING else item.default
     for item in fields(Case)
     if item.init and item.name not in {"scorers", "messages", "where"}
-)
+}
+"""The fields of a case that are plain data, and their defaults."""
 NO_METADATA: Mapping[str, Json] = {}
 """One empty mapping for all cases without metadata: there may be a million of them."""
 REMEDIES = {
@@ -433,7 +434,8 @@ def _pack(cases: list[Case]) -> bytes | list[Case]:
     """Return cases as compressed JSON, their scorers apart, or as they are if JSON has no such."""
     records = []
     for case in cases:
-        plain = [getattr(case, name) for name in PLAIN_FIELDS]
+        values = ((name, getattr(case, name)) for name in PLAIN_FIELDS)
+        plain = {name: value for name, value in values if value != PLAIN_FIELDS[name]}
         messages = [message.plain() for message in case.messages]
         where = case.where and [case.where.path, case.where.line]
         records.append([case.facts, where, literals([plain, messages]), plain, messages])
@@ -446,13 +448,13 @@ def _pack(cases: list[Case]) -> bytes | list[Case]:
 def _case(record: list[Any], scorers: tuple[ScorerSpec, ...]) -> Case:
     """Return the case of its record, as `_pack` made it."""
     facts, where, written, *values = record
-    plain, messages = cast("list[Any]", restored(values, written))
-    case = dict(zip(PLAIN_FIELDS, plain, strict=True))
-    for name in ("contexts", "tags"):
-        case[name] = tuple(case[name])
+    plain, messages = cast("list[Any]", restored(values, written)) if written else values
+    for name in plain.keys() & {"contexts", "tags"}:
+        plain[name] = tuple(plain[name])
+    if where:
+        plain["where"] = Location(path=where[0], line=where[1])
     for message in messages:
         if not isinstance(message["content"], str):
             message["content"] = tuple(message["content"])
-    turns = tuple(Message(**message) for message in messages)
-    line = where and Location(path=where[0], line=where[1])
-    return remembered(Case(**case, messages=turns, scorers=scorers, where=line), facts)
+    turns = tuple([Message(**message) for message in messages])
+    return remembered(Case(**plain, messages=turns, scorers=scorers), facts)

@@ -16,7 +16,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
 from functools import reduce
 from typing import Any, TypeAlias
 
@@ -362,8 +361,10 @@ class Templates:
         self._changing: list[tuple[int, Render]] = []
         for position, message in enumerate(prompt.messages):
             if is_templated(message.content):
-                with _located(self._where, f"message {position + 1}"):
+                try:
                     render = _compiled(self._sandbox, message.content, native=False)
+                except BadTemplate as error:
+                    raise _unrenderable(self._where, f"message {position + 1}", error) from error
                 self._changing.append((position, render))
         self._defaults: Values = {
             name: default_of(schema)
@@ -384,9 +385,11 @@ class Templates:
         turns = self._turns.copy()
         for position, render in self._changing:
             role = turns[position].role
-            what = f"message {position + 1} ({role}) for the case {case.id!r}"
-            with _located(self._where, what, values):
+            try:
                 turns[position] = Message(role=role, content=render(values))
+            except BadTemplate as error:
+                what = f"message {position + 1} ({role}) for the case {case.id!r}"
+                raise _unrenderable(self._where, what, error, values) from error
         if case.messages:
             turns[self._history_at : self._history_at] = case.messages
         return tuple(turns)
@@ -409,8 +412,10 @@ class Documents:
         self._target = target
         self._templates = Templates(target.prompt)
         self._where = target.model.where or Location(path=target.prompt.path)
-        with _located(self._where, None):
+        try:
             self._render = _compiled(PLAIN, template or _WHOLE, native=True, null=True)
+        except BadTemplate as error:
+            raise _unrenderable(self._where, None, error) from error
 
     def document(self, case: Case, messages: Sequence[Message]) -> dict[str, Any]:
         """Return the document for `case`, whose messages are rendered. Raises `InvalidFiles`."""
@@ -421,9 +426,11 @@ class Documents:
             "messages": [message.plain() for message in messages],
             "parameters": self._target.parameters,
         }
-        what = f"`request` of {self._target.model.name!r} for the case {case.id!r}"
-        with _located(self._where, what, values):
+        try:
             document: dict[str, Any] = self._render(values)
+        except BadTemplate as error:
+            what = f"`request` of {self._target.model.name!r} for the case {case.id!r}"
+            raise _unrenderable(self._where, what, error, values) from error
         return document
 
 
@@ -456,12 +463,20 @@ class Options:
         if not self.changing:
             return rendered
         inputs = dict(case.inputs)
-        facts = (inputs, case.expected, list(case.contexts), dict(case.metadata))
-        values = inputs | dict(zip(FACTS, facts, strict=True))
-        where = case.where or self._spec.where or Location(path="")
+        values = {
+            **inputs,
+            "inputs": inputs,
+            "expected": case.expected,
+            "contexts": list(case.contexts),
+            "metadata": dict(case.metadata),
+        }
         for name, render in self.changing.items():
-            with _located(where, f"case {case.id!r}: {self._spec.label}.{name}", values):
+            try:
                 rendered[name] = render(values)
+            except BadTemplate as error:
+                where = case.where or self._spec.where or Location(path="")
+                what = f"case {case.id!r}: {self._spec.label}.{name}"
+                raise _unrenderable(where, what, error, values) from error
         return rendered
 
 
@@ -487,16 +502,14 @@ def is_templated(value: Any) -> bool:
     return any(map(is_template, strings(value)))
 
 
-@contextmanager
-def _located(where: Location, what: str | None, values: Values | None = None) -> Iterator[None]:
-    """Raise `InvalidFiles` for a template that cannot be rendered, with the nearest known name."""
-    try:
-        yield
-    except BadTemplate as error:
-        unknown = re.match(r"'(\w+)' is undefined", error.message)
-        hint = suggestion(unknown[1], sorted(values)) if unknown and values else error.hint
-        message = f"{what}: {error.message}" if what else error.message
-        raise InvalidFiles([Problem(where=where, message=message, hint=hint)]) from error
+def _unrenderable(
+    where: Location, what: str | None, error: BadTemplate, values: Values | None = None
+) -> InvalidFiles:
+    """Return the exception for a template that cannot be rendered, with the nearest known name."""
+    unknown = re.match(r"'(\w+)' is undefined", error.message)
+    hint = suggestion(unknown[1], sorted(values)) if unknown and values else error.hint
+    message = f"{what}: {error.message}" if what else error.message
+    return InvalidFiles([Problem(where=where, message=message, hint=hint)])
 
 
 def _compiled(sandbox: Sandbox, value: Any, *, native: bool, null: bool = False) -> Render:

@@ -17,8 +17,8 @@ from dataclasses import replace
 from llmops_cli.core.policy import Decision, Finding
 from llmops_cli.core.ports import Progress
 from llmops_cli.core.result import BASELINE, Failure, FailureKind
-from llmops_cli.gate.comparison import TRIALS_BY_LOOK, CriticalState
-from llmops_cli.gate.decide import GateInput, decide_all
+from llmops_cli.gate.comparison import TRIALS_BY_LOOK, CriticalState, GateInput
+from llmops_cli.gate.decide import decide_all
 from llmops_cli.gate.paired_test import next_look
 from llmops_cli.run.evalset_run import EvalsetRun, Run, plan_trials
 from llmops_cli.run.selection import EvalOptions

@@ -7,7 +7,6 @@ order, as it does for single sentences. Both need the extra `text`.
 
 from __future__ import annotations
 
-from functools import lru_cache
 from typing import Literal, TypeAlias
 
 from rouge_score.rouge_scorer import RougeScorer
@@ -39,7 +38,7 @@ def rouge(
     answer = answer_text(completion)
     if max(len(answer), *map(len, expected)) > LONGEST_COMPARED:
         return Unscored(why=f"ROUGE is for texts up to {LONGEST_COMPARED:,} characters")
-    scorer = _rouge(kind, stem)
+    scorer = RougeScorer([kind], use_stemmer=stem)
     best, nearest = max((scorer.score(text, answer)[kind].fmeasure, text) for text in expected)
     return Score(value=float(best), reason=f"{kind} {best:.2f} against {quoted(nearest)}")
 
@@ -59,16 +58,6 @@ def bleu(
     answer = answer_text(completion)
     if max(len(answer), *map(len, expected)) > LONGEST_BLEU:
         return Unscored(why=f"BLEU is for texts up to {LONGEST_BLEU:,} characters")
-    result = _bleu(tokenize, ignore_case).sentence_score(answer, list(expected))
-    share = min(float(result.score) / 100, 1.0)
+    scorer = BLEU(tokenize=tokenize, lowercase=ignore_case, effective_order=True)
+    share = min(float(scorer.sentence_score(answer, list(expected)).score) / 100, 1.0)
     return Score(value=share, reason=f"BLEU {share:.2f} against {quoted(expected[0])}")
-
-
-@lru_cache(maxsize=8)
-def _rouge(kind: Rouge, stem: bool) -> RougeScorer:  # noqa: FBT001 - the key of a cache
-    return RougeScorer([kind], use_stemmer=stem)
-
-
-@lru_cache(maxsize=8)
-def _bleu(tokenize: str, ignore_case: bool) -> BLEU:  # noqa: FBT001 - the key of a cache
-    return BLEU(tokenize=tokenize, lowercase=ignore_case, effective_order=True)

@@ -77,7 +77,20 @@ async def open_json_schema(context: PluginContext) -> AsyncIterator[Scorer]:
         name = schema if isinstance(schema, str) else json.dumps(schema, sort_keys=True)
         if name not in compiled:
             compiled[name] = validator(schema, context)
-        return _validated(compiled[name], completion, fence=fence)
+        try:
+            answer = _composed(parsed(answer_text(completion), fence=fence))
+            problem = next(compiled[name].iter_errors(answer), None)
+        except NotJson as error:
+            return wrong(str(error))
+        except TimeoutError:
+            return TOO_SLOW
+        except RecursionError:
+            return wrong("the answer is nested too deeply")
+        except Unresolvable as error:
+            return Unscored(why=f"the schema refers to {quoted(error.ref)}, which is not in it")
+        if problem is None:
+            return right("the answer satisfies the schema")
+        return wrong(f"at {quoted(problem.json_path)}: {quoted(problem.message, 200)}")
 
     yield cast("Scorer", json_schema)  # its options have names and types
 
@@ -149,23 +162,6 @@ def validator(schema: Schema, context: PluginContext) -> Validator:
     return cast("Validator", made)
 
 
-def _validated(schema: Validator, completion: Completion, *, fence: bool) -> Score | Unscored:
-    try:
-        answer = _composed(parsed(answer_text(completion), fence=fence))
-        problem = next(schema.iter_errors(answer), None)
-    except NotJson as error:
-        return wrong(str(error))
-    except TimeoutError:
-        return TOO_SLOW
-    except RecursionError:
-        return wrong("the answer is nested too deeply")
-    except Unresolvable as error:
-        return Unscored(why=f"the schema refers to {quoted(error.ref)}, which is not in it")
-    if problem is None:
-        return right("the answer satisfies the schema")
-    return wrong(f"at {quoted(problem.json_path)}: {quoted(problem.message, 200)}")
-
-
 def _composed(value: Json) -> Json:
     """Return `value` with its texts composed, so that texts that look equal are equal."""
     if isinstance(value, str):
@@ -190,12 +186,12 @@ def _multiple_of(
     """Check in decimals: by binary floats, 19.99 is no multiple of 0.01."""
     if isinstance(instance, bool) or not isinstance(instance, (int, float)):
         return
-    if _fraction(instance) % _fraction(step):
+    number, divisor = (
+        Fraction(value if isinstance(value, int) else float.__repr__(value))
+        for value in (instance, step)
+    )
+    if number % divisor:
         yield ValidationError(f"{instance} is not a multiple of {step}")
-
-
-def _fraction(number: float) -> Fraction:
-    return Fraction(number if isinstance(number, int) else float.__repr__(number))
 
 
 def _pattern_properties(

@@ -133,9 +133,7 @@ def check_part(options: Mapping[str, Any], _context: PluginContext) -> str | Non
     if [] in (options.get("value"), options.get("all")):
         return EMPTY_LIST
     parts = [*texts(options.get("value")), *texts(options.get("all"))]
-    if any(_nothing_left(part, options) for part in parts):
-        return EMPTY_TEXT
-    return None
+    return EMPTY_TEXT if any(_nothing_left(part, options) for part in parts) else None
 
 
 def texts(value: object) -> Sequence[str]:
@@ -265,9 +263,8 @@ def refusal(_case: Case, completion: Completion, *, phrases: Sequence[str] | Non
 
 def check_phrases(options: Mapping[str, Any], _context: PluginContext) -> str | None:
     """Check that every phrase of refusal has a word."""
-    if all(phrase.strip() for phrase in options.get("phrases", ())):
-        return None
-    return "an empty phrase is in every answer"
+    empty = not all(phrase.strip() for phrase in options.get("phrases", ()))
+    return "an empty phrase is in every answer" if empty else None
 
 
 NO_LABEL = "the expected label has no letter, digit or symbol"

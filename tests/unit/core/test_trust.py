@@ -39,6 +39,33 @@ def gitlab(source: str | None, **more: str) -> CiContext | None:
     return ci_context({"GITLAB_CI": "true", **merge, **more}, None)
 
 
+def other(**environ: str) -> CiContext | None:
+    return ci_context({"CI": "true", **environ}, None)
+
+
+def external(source: str) -> CiContext | None:
+    return other(
+        GITLAB_CI="true",
+        CI_PIPELINE_SOURCE="external_pull_request_event",
+        CI_EXTERNAL_PULL_REQUEST_IID="7",
+        CI_EXTERNAL_PULL_REQUEST_SOURCE_REPOSITORY=source,
+        CI_EXTERNAL_PULL_REQUEST_TARGET_REPOSITORY=OURS,
+    )
+
+
+def buildkite(pull: str, source: str) -> CiContext | None:
+    return other(
+        BUILDKITE="true",
+        BUILDKITE_PULL_REQUEST=pull,
+        BUILDKITE_PULL_REQUEST_REPO=source,
+        BUILDKITE_REPO="git@github.com:acme/bank.git",
+    )
+
+
+def azure(fork: str) -> CiContext | None:
+    return other(TF_BUILD="True", BUILD_REASON="PullRequest", SYSTEM_PULLREQUEST_ISFORK=fork)
+
+
 @pytest.mark.parametrize(
     ("where", "ci", "secrets", "runs"),
     [
@@ -58,7 +85,31 @@ def gitlab(source: str | None, **more: str) -> CiContext | None:
         ("our own merge request", gitlab(OURS), True, True),
         ("a merge request of a fork", gitlab(THEIRS), True, False),
         ("a merge request from nowhere", gitlab(None), True, False),
-        ("another CI", ci_context({"CI": "true"}, None), True, True),
+        ("an unknown event of GitHub", github("discussion"), True, False),
+        ("a merge queue", github("merge_group"), True, True),
+        ("GitLab for a GitHub fork", external(THEIRS), True, False),
+        ("GitLab for our own on GitHub", external(OURS), True, True),
+        ("GitLab on a push", other(GITLAB_CI="true", CI_PIPELINE_SOURCE="push"), True, True),
+        (
+            "GitLab's child pipeline",
+            other(GITLAB_CI="true", CI_PIPELINE_SOURCE="parent_pipeline"),
+            True,
+            False,
+        ),
+        ("a CI that is not known", other(), True, False),
+        ("a CI whose branch is protected", other(LLMOPS_CI_TRUSTED="true"), True, True),
+        ("CircleCI, a branch", other(CIRCLECI="true", CIRCLE_BRANCH="main"), True, True),
+        ("CircleCI, ours", other(CIRCLECI="true", CIRCLE_PULL_REQUEST="https://x/7"), True, True),
+        ("CircleCI, a fork", other(CIRCLECI="true", CIRCLE_BRANCH="pull/7"), True, False),
+        ("Jenkins, a branch", other(JENKINS_URL="x"), True, True),
+        ("Jenkins, ours", other(JENKINS_URL="x", CHANGE_ID="7"), True, True),
+        ("Jenkins, a fork", other(JENKINS_URL="x", CHANGE_ID="7", CHANGE_FORK="m"), True, False),
+        ("Buildkite, a branch", buildkite("false", ""), True, True),
+        ("Buildkite, ours", buildkite("7", "https://github.com/acme/bank"), True, True),
+        ("Buildkite, a fork", buildkite("7", "https://github.com/mallory/bank.git"), True, False),
+        ("Azure, a branch", other(TF_BUILD="True", BUILD_REASON="IndividualCI"), True, True),
+        ("Azure, ours", azure("False"), True, True),
+        ("Azure, a fork", azure("True"), True, False),
         ("GitHub without an event", ci_context({"GITHUB_ACTIONS": "true"}, None), True, False),
     ],
 )

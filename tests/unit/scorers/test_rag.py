@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import inspect
 import json
 import os
 import subprocess
@@ -173,19 +174,17 @@ def by_ragas(name: str, **options: Any) -> tuple[float, list[str]]:
         async def aembed_text(self, text: str, **_: Any) -> list[float]:
             return list(letters(text))
 
-    fields: dict[str, dict[str, Any]] = {
-        "faithfulness": {"response": ANSWER.text, "retrieved_contexts": list(PASSAGES)},
-        "answer_relevancy": {"response": ANSWER.text},
-        "context_precision": {"reference": CASE.expected, "retrieved_contexts": list(PASSAGES)},
-        "context_recall": {"reference": CASE.expected, "retrieved_contexts": list(PASSAGES)},
-        "factual_correctness": {"response": ANSWER.text, "reference": CASE.expected},
+    known = {
+        "user_input": CASE.inputs["question"],
+        "response": ANSWER.text,
+        "reference": CASE.expected,
+        "retrieved_contexts": list(PASSAGES),
     }
-    if name != "factual_correctness":
-        fields[name]["user_input"] = CASE.inputs["question"]
     if name == "answer_relevancy":
         options["embeddings"] = Letters()
-    metric = getattr(collections, "".join(map(str.title, name.split("_"))))
-    result = asyncio.run(metric(llm=Direct(), **options).ascore(**fields[name]))
+    metric = getattr(collections, "".join(map(str.title, name.split("_"))))(llm=Direct(), **options)
+    takes = inspect.signature(metric.ascore).parameters
+    result = asyncio.run(metric.ascore(**{field: known[field] for field in takes}))
     return float(result.value), prompts
 
 
