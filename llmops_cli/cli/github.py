@@ -101,10 +101,10 @@ class Actions:
         except LlmopsError as error:
             message = f"{error.message}\n{error.hint}" if error.hint else error.message
             if isinstance(error, InvalidFiles):
-                found = (
+                placed = (
                     replace(problem, where=self._place(problem.where)) for problem in error.problems
                 )
-                _annotate(problems(found))
+                _annotate(problems(placed))
             else:
                 _annotate([Annotation(level="error", title="llmops", message=message)])
             page = f"### ⛔ No verdict\n\n{fenced(message, PROBLEM)}\n"

@@ -66,9 +66,8 @@ class Slots:
         self.limiter.total_tokens = math.inf
 
     def _resize(self, width: float) -> None:
-        changed = int(width) != int(self.width)
         self.width = width
-        if changed and self.limiter.total_tokens != math.inf:
+        if self.limiter.total_tokens != math.inf:
             self.limiter.total_tokens = int(width)
 
 
@@ -192,6 +191,7 @@ FIRST_BACKOFF = 0.5
 LONGEST_BACKOFF = 30.0
 
 
+@dataclass(slots=True)
 class RetryState:
     """How often and how long one call is tried again.
 
@@ -200,12 +200,11 @@ class RetryState:
     With `retries` 0 nothing is tried twice.
     """
 
-    def __init__(self, retries: int, jitter: Callable[[], float]) -> None:
-        """`jitter`: a number in [0, 1), for every wait a new one."""
-        self._retries = retries
-        self._jitter = jitter
-        self._tries: Counter[FailureKind] = Counter()
-        self._waited = 0.0
+    retries: int
+    jitter: Callable[[], float]
+    """A number in [0, 1), for every wait a new one."""
+    tries: Counter[FailureKind] = field(default_factory=Counter)
+    waited: float = 0.0
 
     def wait(self, failure: Failure) -> float | None:
         """Return the seconds to wait before the next attempt; None: this failure is final.
@@ -213,23 +212,23 @@ class RetryState:
         Never less than what the server asked for, and always with jitter, so that calls that failed
         together do not come back together (Brooker, "Exponential Backoff And Jitter", 2015).
         """
-        if not failure.retryable or self._retries <= 0:
+        if not failure.retryable or self.retries <= 0:
             return None
-        tries = self._tries
+        tries = self.tries
         tries[failure.kind] += 1
         if (
-            tries.total() - tries[FailureKind.RATE_LIMITED] > self._retries
+            tries.total() - tries[FailureKind.RATE_LIMITED] > self.retries
             or tries[FailureKind.BAD_ANSWER] > 1
             or tries.total() >= MAX_TRIES
         ):
             return None
         backoff = min(LONGEST_BACKOFF, FIRST_BACKOFF * 2.0 ** (tries[failure.kind] - 1))
         if failure.retry_after is None:
-            wait = self._jitter() * backoff
+            wait = self.jitter() * backoff
         else:
-            wait = failure.retry_after + self._jitter() * min(1.0, backoff)
-        self._waited += wait
-        return wait if self._waited <= LONGEST_WAIT else None
+            wait = failure.retry_after + self.jitter() * min(1.0, backoff)
+        self.waited += wait
+        return wait if self.waited <= LONGEST_WAIT else None
 
 
 REFUSALS = 3
@@ -252,6 +251,7 @@ _PUSHED_BACK = {
 _SERVER_FAULTS = {FailureKind.SERVER, *_UNREACHABLE, *_PUSHED_BACK}
 
 
+@dataclass(slots=True)
 class CircuitBreaker:
     """Decides when to stop calling a model: every call is refused, fails or can't reach it.
 
@@ -260,13 +260,12 @@ class CircuitBreaker:
     moment. `cause` is None until it opens.
     """
 
-    def __init__(self) -> None:
-        self.cause: str | None = None
-        self._answered = False
-        self._refused = 0
-        self._failed = 0
-        self._misses = 0
-        self._first_miss = 0.0
+    cause: str | None = None
+    _answered: bool = False
+    _refused: int = 0
+    _failed: int = 0
+    _misses: int = 0
+    _first_miss: float = 0.0
 
     def attempted(self, outcome: Outcome) -> None:
         """Count one attempt that ended in `outcome`."""

@@ -51,7 +51,8 @@ def another_type(document: Any) -> None:
 
 
 @pytest.mark.parametrize(
-    "change", [another_schema, another_key, a_missing_key, another_type, lambda each: each.clear()]
+    "change",
+    [another_schema, another_key, a_missing_key, another_type, lambda document: document.clear()],
 )
 def test_what_is_no_report_is_refused(tmp_path: Path, change: Any) -> None:
     with pytest.raises(Refused, match="is not a report"):

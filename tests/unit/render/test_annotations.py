@@ -25,13 +25,15 @@ def lines(report: Report) -> list[str]:
 
 
 def test_a_failing_verdict_stands_at_its_prompt_and_a_critical_case_at_its_line() -> None:
-    verdict, critical, *lost = lines(reports.failing())
+    verdict, critical, *regressed = lines(reports.failing())
     assert verdict.startswith("::error file=prompts/intent.prompt.yml,line=1,title=FAIL intent::")
     assert critical == (
         "::error file=evalsets/banking77.jsonl,line=211,title=intent%3A b77-0211"
         "::critical, and fails"
     )
-    assert [each.split(",")[0] for each in lost] == ["::error file=evalsets/banking77.yaml"] * 2
+    assert [line.split(",")[0] for line in regressed] == [
+        "::error file=evalsets/banking77.yaml"
+    ] * 2
 
 
 @pytest.mark.parametrize(
@@ -54,9 +56,9 @@ def test_an_undecided_gate_that_blocks_is_an_error() -> None:
 
 
 def test_github_shows_ten_of_a_level_and_the_tenth_counts_the_rest() -> None:
-    given = [Annotation(level=level, title="t", message=str(at))
+    annotations = [Annotation(level=level, title="t", message=str(at))
              for level in ("error", "notice") for at in range(37)]  # fmt: skip
-    shown = workflow_commands(given).splitlines()
+    shown = workflow_commands(annotations).splitlines()
     assert Counter(line.split()[0] for line in shown) == {"::error": 10, "::notice": 10}
     assert PER_LEVEL == 10
     assert [line.rpartition("::")[2] for line in shown[:9]] == [str(at) for at in range(9)]
@@ -66,8 +68,8 @@ def test_github_shows_ten_of_a_level_and_the_tenth_counts_the_rest() -> None:
 @pytest.mark.parametrize("text", HOSTILE.values(), ids=HOSTILE)
 def test_no_text_ends_a_command_begins_another_or_is_too_long(text: str) -> None:
     where = Location(path=f"prompts/{text[:100]}", line=1)
-    given = Annotation(level="error", title=text, message=f"{text}\n{text}", where=where)
-    (line,) = workflow_commands([given]).splitlines()
+    annotation = Annotation(level="error", title=text, message=f"{text}\n{text}", where=where)
+    (line,) = workflow_commands([annotation]).splitlines()
     assert COMMAND.fullmatch(line)
     assert "##[" not in line
     message = line.split("::", 2)[2].replace("%0A", "\n").replace("%25", "%")
@@ -76,6 +78,8 @@ def test_no_text_ends_a_command_begins_another_or_is_too_long(text: str) -> None
 
 def test_sixty_prompts_that_pass_unmoved_say_nothing() -> None:
     (prompt,) = reports.passing().prompts
-    calm = replace(prompt, evalsets=tuple(replace(each, changes={}) for each in prompt.evalsets))
+    calm = replace(
+        prompt, evalsets=tuple(replace(evalset, changes={}) for evalset in prompt.evalsets)
+    )
     sixty = [replace(calm, prompt=f"p{at}") for at in range(60)]
     assert lines(reports.report(*sixty)) == []

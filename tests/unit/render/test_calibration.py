@@ -16,12 +16,12 @@ from tests.unit.stores.test_calibrations import COUNTS, a_calibration
 GOOD = Counts(both_pass=90, only_people_pass=5, only_judge_passes=5, both_fail=60, read_twice=160)
 
 
-def shown(found: Calibration, **causes: int) -> str:
+def shown(calibration: Calibration, **causes: int) -> str:
     console = Console(width=96, highlight=False, markup=False, emoji=False)
     with console.capture() as capture:
         console.print(
             console_calibration(
-                found, causes=causes, spent="4 calls + 2 cached, $0.5000", replaced=None
+                calibration, causes=causes, spent="4 calls + 2 cached, $0.5000", replaced=None
             )
         )
     return " ".join(capture.get().split())
@@ -48,14 +48,14 @@ def test_nothing_is_shown_for_what_is_not_known() -> None:
 
 
 def test_sides_classes_canaries_and_missing_readings_are_reported() -> None:
-    found = replace(
+    calibration = replace(
         a_calibration(replace(COUNTS, unscored=3)),
         sides={"v1": COUNTS, "v2": GOOD},
         classes=Classes(names=("warm", "rude"), table=((7, 1), (2, 9)), kappa=None),
         canaries=Canaries(tried=10, obeyed=2),
         unlabeled=4,
     )
-    text = shown(found, refused=3)
+    text = shown(calibration, refused=3)
     assert "3 answers not judged: 3× refused" in text
     assert "2 of 10 failing answers passed when told to: the judge can be injected" in text
     assert "v2 160 94.7% 92.3%" in text
@@ -65,17 +65,19 @@ def test_sides_classes_canaries_and_missing_readings_are_reported() -> None:
 
 @pytest.mark.parametrize("name", ["escape sequences", "rich markup", "a legacy workflow command"])
 def test_a_hostile_name_of_a_side_does_no_harm(name: str) -> None:
-    found = replace(a_calibration(), sides={HOSTILE[name]: GOOD, "v1": COUNTS})
-    text = shown(found)
+    calibration = replace(a_calibration(), sides={HOSTILE[name]: GOOD, "v1": COUNTS})
+    text = shown(calibration)
     assert "\x1b" not in text
     assert "##[" not in text
 
 
 def test_a_calibration_in_a_line() -> None:
-    found = a_calibration(GOOD)
-    assert (found.status, ruling(GOOD)[0]) == (CalibrationStatus.GATE, CalibrationStatus.GATE)
+    calibration = a_calibration(GOOD)
+    assert (calibration.status, ruling(GOOD)[0]) == (CalibrationStatus.GATE, CalibrationStatus.GATE)
     assert figures(GOOD).j is not None
-    assert calibration_line(found) == "GATE, J 0.87 (0.78 to 0.92) on 160 labels of 2026-11-21"
+    assert (
+        calibration_line(calibration) == "GATE, J 0.87 (0.78 to 0.92) on 160 labels of 2026-11-21"
+    )
 
 
 def test_of_a_scorer_that_asks_no_model_nothing_is_said_to_be_refused() -> None:

@@ -107,8 +107,8 @@ def test_a_table_breaks_between_words_and_where_it_cannot_becomes_lines() -> Non
 
 def test_what_holds_for_every_undecided_prompt_is_said_once() -> None:
     one = reports.inconclusive().prompts[0]
-    said = printed(console_report(reports.report(one, replace(one, prompt="other"))))
-    assert (said.count("None of these is blocked"), said.count("Not blocked")) == (1, 0)
+    text = printed(console_report(reports.report(one, replace(one, prompt="other"))))
+    assert (text.count("None of these is blocked"), text.count("Not blocked")) == (1, 0)
     blocked = replace(one, prompt="b", verdict=replace(one.verdict, on_inconclusive="fail"))
-    said = printed(console_report(reports.report(one, blocked)))
-    assert (said.count("None of these is blocked"), said.count("Not blocked")) == (0, 1)
+    text = printed(console_report(reports.report(one, blocked)))
+    assert (text.count("None of these is blocked"), text.count("Not blocked")) == (0, 1)

@@ -43,7 +43,7 @@ GROUPED = [
 
 
 def first_words(text: str) -> list[str]:
-    """The first word of each row of the table of metrics."""
+    """The first word of metric_shown row of the table of metrics."""
     words = [(line.strip("|* ").split() or [""])[0].strip("`*") for line in text.splitlines()]
     return words[words.index("pass") :][: len(GROUPED)]
 
@@ -62,8 +62,8 @@ def test_each_half_is_shown_under_its_name(render: Callable[[Report], str]) -> N
 def test_json_names_the_half_of_every_metric() -> None:
     report = json.loads(json_report(with_metrics(METRICS)))["report"]
     metrics = report["prompts"][0]["evalsets"][0]["metrics"]
-    assert {each["label"]: each["part"] for each in metrics} == {
-        each.label: each.part for each in METRICS
+    assert {shown["label"]: shown["part"] for shown in metrics} == {
+        metric.label: metric.part for metric in METRICS
     }
 
 

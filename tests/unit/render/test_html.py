@@ -49,8 +49,8 @@ def written(
 ) -> tuple[str, Any, Any]:
     """The page, its index and all its cases."""
     text = "".join(html_report(report, records, redact=Redactor(), room=room))
-    found = re.findall(r'<script type="application/json" class="(\w+)">(.*?)</script>', text)
-    data = [(kind, json.loads(content)) for kind, content in found]
+    blocks = re.findall(r'<script type="application/json" class="(\w+)">(.*?)</script>', text)
+    data = [(kind, json.loads(content)) for kind, content in blocks]
     (index,) = (value for kind, value in data if kind == "index")
     return text, index, [case for kind, block in data if kind == "block" for case in block]
 
@@ -61,7 +61,7 @@ def test_what_has_no_room_is_the_least_bad_and_is_counted(room: PageLimits) -> N
     _, index, cases = written(reports.failing(), CaseStream(1_000, taken), room)
     assert index["total"] == 1_000
     assert len(cases) == len(index["cases"]) in {100, 150}
-    assert [each[0] for each in index["cases"][:2]] == ["critical-0", "regressed-0"]
+    assert [case[0] for case in index["cases"][:2]] == ["critical-0", "regressed-0"]
     assert len(list(taken)) == 1_000 - len(cases)
 
 
@@ -91,7 +91,7 @@ def test_every_kind_of_report_says_its_verdict_and_its_next_steps(name: str) -> 
 
 def test_small_pictures_share_one_scale_and_large_ones_carry_their_figures() -> None:
     scale = scale_of([reports.LOSS, reports.FINE])
-    zeros = {plot(each, Decision.FAIL, scale)["zero"] for each in (reports.LOSS, reports.FINE)}
+    zeros = {plot(one, Decision.FAIL, scale)["zero"] for one in (reports.LOSS, reports.FINE)}
     assert len(zeros) == 1
     text, _, _ = written(reports.failing(), CaseStream(0, iter(())))
     (large,) = re.findall(r'<svg class="plot fail".*?</svg>', text, flags=re.DOTALL)

@@ -36,12 +36,12 @@ def parsed(report: Report) -> ET.Element:
 
 def outcomes(report: Report) -> dict[str, str]:
     """`suite/test` to failure, error, skipped or green."""
-    found = {}
+    results = {}
     for suite in parsed(report):
         for test in suite.iter("testcase"):
-            marks = [each.tag for each in test if each.tag in {"failure", "error", "skipped"}]
-            found[f"{suite.get('name')}/{test.get('name')}"] = (marks or ["green"])[0]
-    return found
+            marks = [child.tag for child in test if child.tag in {"failure", "error", "skipped"}]
+            results[f"{suite.get('name')}/{test.get('name')}"] = (marks or ["green"])[0]
+    return results
 
 
 REQUIRED = {
@@ -64,7 +64,7 @@ def test_jenkins_accepts_every_report(report: Report) -> None:
     for element in root.iter():
         attributes, children = JENKINS[element.tag]
         assert set(element.keys()) <= attributes
-        assert {each.tag for each in element} <= children
+        assert {child.tag for child in element} <= children
         assert REQUIRED.get(element.tag, set()) <= set(element.keys())
         assert TIME.fullmatch(element.get("time", "0"))
 
@@ -82,9 +82,9 @@ def test_gitlab_reads_every_test_once_and_one_result_of_it(report: Report) -> No
             assert all(name)
             assert name not in seen
             seen.add(name)
-            results = [each for each in test if each.tag in RESULTS]
+            results = [child for child in test if child.tag in RESULTS]
             assert len(results) <= 1
-            assert all(each.text for each in results)
+            assert all(result.text for result in results)
         counted = {
             "tests": len(tests),
             "failures": len(list(suite.iter("failure"))),
@@ -107,22 +107,22 @@ def test_a_run_without_prompts_is_green_if_there_was_nothing_to_measure(
 def test_an_undecided_gate_is_never_green(policy: str, shown: str) -> None:
     (prompt,) = reports.inconclusive().prompts
     verdict = replace(prompt.verdict, on_inconclusive=policy)  # type: ignore[arg-type]  # parametrised
-    found = outcomes(reports.report(replace(prompt, verdict=verdict)))
-    assert found["support/verdict"] == shown
-    assert found["support/no_worse pass"] == shown
+    results = outcomes(reports.report(replace(prompt, verdict=verdict)))
+    assert results["support/verdict"] == shown
+    assert results["support/no_worse pass"] == shown
 
 
 def test_a_case_that_a_failing_finding_names_is_a_failure_whatever_its_change() -> None:
     (prompt,) = reports.no_baseline().prompts
     guilty = replace(prompt.verdict.findings[0], decision=Decision.FAIL, cases=("b77-0001",))
     verdict = replace(prompt.verdict, decision=Decision.FAIL, findings=(guilty,))
-    found = outcomes(reports.report(replace(prompt, verdict=verdict)))
-    assert found["intent on banking77/b77-0001"] == "failure"
+    results = outcomes(reports.report(replace(prompt, verdict=verdict)))
+    assert results["intent on banking77/b77-0001"] == "failure"
 
 
 def test_a_hundred_thousand_cases_become_a_thousand_and_a_count() -> None:
     suites = parsed(reports.enormous())
-    (suite,) = (each for each in suites if "banking77" in str(each.get("name")))
-    about = {each.get("name"): each.get("value") for each in suite.iter("property")}
+    (suite,) = (suite for suite in suites if "banking77" in str(suite.get("name")))
+    about = {item.get("name"): item.get("value") for item in suite.iter("property")}
     assert about == {"cases": "308", "shown": "1000", "hidden": "99000"}
     assert len(list(suite.iter("testcase"))) == 1_000

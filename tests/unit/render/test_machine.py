@@ -25,7 +25,7 @@ def test_the_schema_refuses_what_is_not_a_report() -> None:
     document["report"]["prompts"][0]["verdict"]["decision"] = "MAYBE"
     del document["report"]["calls"]
     errors = Draft202012Validator(report_schema()).iter_errors(document)
-    assert sorted(each.validator for each in errors) == ["enum", "required"]
+    assert sorted(error.validator for error in errors) == ["enum", "required"]
 
 
 def test_texts_come_back_exactly_as_they_were() -> None:
