@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -148,6 +148,10 @@ def _environment_status(
         "first promotion": event.initial,
         "quarantined": version.number in quarantined,
     }
+    evalsets = event.judged_by
+    if not evalsets:  # a rollback or an override decides nothing: use the version's evidence
+        for evidence in registry.evidence(name, version.number)[-1:]:
+            evalsets = evidence.measurement.evalsets
     return EnvironmentStatus(
         environment=environment,
         version=version.number,
@@ -155,19 +159,10 @@ def _environment_status(
         by=event.actor,
         decision=event.decision,
         remarks=tuple(remark for remark, applies in remarks.items() if applies),
-        judges=tuple(_judges(registry, event, version.number, calibrations)),
+        judges=tuple(
+            calibrations.of(facts.evalset, metric, facts.policy)
+            for facts in evalsets
+            for metric in facts.metrics
+            if metric.judged
+        ),
     )
-
-
-def _judges(
-    registry: Registry, event: Event, number: int, calibrations: CalibrationIndex
-) -> Iterator[JudgeStatus]:
-    """Yield the judges of the evalsets that `event` was decided by."""
-    evalsets = event.judged_by
-    if not evalsets:  # a rollback or an override decides nothing: use the version's evidence
-        for evidence in registry.evidence(event.prompt, number)[-1:]:
-            evalsets = evidence.measurement.evalsets
-    for facts in evalsets:
-        for metric in facts.metrics:
-            if metric.judged:
-                yield calibrations.of(facts.evalset, metric, facts.policy)
