@@ -16,7 +16,7 @@ import sys
 import threading
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import ExitStack, chdir, contextmanager, suppress
 from pathlib import Path
 from tempfile import TemporaryFile
 from types import FrameType
@@ -55,9 +55,10 @@ def run_in_process(
             _standard_streams(out, err),
             _environment(folder, env),
             _signal_handlers(),
-            _arguments(arguments),
+            pytest.MonkeyPatch.context() as patch,
             _deadline(timeout),
         ):
+            patch.setattr(sys, "argv", ["llmops", *arguments])
             began = time.monotonic()
             code = contextvars.copy_context().run(_exit_code, list(arguments))
             seconds = time.monotonic() - began
@@ -111,13 +112,12 @@ def _standard_streams(out: IO[bytes], err: IO[bytes]) -> Iterator[None]:
 
 @contextmanager
 def _environment(folder: Path, env: Mapping[str, str]) -> Iterator[None]:
-    before, here = dict(os.environ), Path.cwd()
+    before = dict(os.environ)
     os.environ.update(env)
-    os.chdir(folder)
     try:
-        yield
+        with chdir(folder):
+            yield
     finally:
-        os.chdir(here)
         os.environ.clear()
         os.environ.update(before)
 
@@ -130,16 +130,6 @@ def _signal_handlers() -> Iterator[None]:
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
-
-
-@contextmanager
-def _arguments(arguments: Sequence[str]) -> Iterator[None]:
-    before = sys.argv
-    sys.argv = ["llmops", *arguments]
-    try:
-        yield
-    finally:
-        sys.argv = before
 
 
 @contextmanager

@@ -24,7 +24,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import closing, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 from tests import in_process
 from tests.servers.faulty import Server, echo
@@ -61,41 +61,41 @@ class Result:
         return json.loads(self.out)
 
     @property
-    def report(self) -> dict[str, Any]:
+    def report(self) -> Any:
         """The report that `--json` printed."""
-        return cast("dict[str, Any]", self.document["report"])
+        return self.document["report"]
 
     @property
-    def prompt(self) -> dict[str, Any]:
+    def prompt(self) -> Any:
         """The only prompt of the report."""
         (prompt,) = self.report["prompts"]
-        return cast("dict[str, Any]", prompt)
+        return prompt
 
     @property
-    def evalset(self) -> dict[str, Any]:
+    def evalset(self) -> Any:
         """The only evalset of the report."""
         (evalset,) = self.prompt["evalsets"]
-        return cast("dict[str, Any]", evalset)
+        return evalset
 
     @property
-    def verdict(self) -> dict[str, Any]:
+    def verdict(self) -> Any:
         """The verdict on the only prompt."""
-        return cast("dict[str, Any]", self.prompt["verdict"])
+        return self.prompt["verdict"]
 
-    def metric(self, label: str = "pass") -> dict[str, Any]:
+    def metric(self, label: str = "pass") -> Any:
         """Return a metric of the only evalset."""
-        (metric,) = [metric for metric in self.evalset["metrics"] if metric["label"] == label]
-        return cast("dict[str, Any]", metric)
+        (metric,) = (metric for metric in self.evalset["metrics"] if metric["label"] == label)
+        return metric
 
-    def finding(self, rule: str) -> dict[str, Any]:
+    def finding(self, rule: str) -> Any:
         """Return the finding of a rule on the only prompt."""
-        (finding,) = [item for item in self.verdict["findings"] if item["rule"] == rule]
-        return cast("dict[str, Any]", finding)
+        (finding,) = (item for item in self.verdict["findings"] if item["rule"] == rule)
+        return finding
 
     @property
-    def decision(self) -> str:
+    def decision(self) -> Any:
         """`PASS`, `FAIL`, `INCOMPLETE` or `INCONCLUSIVE`."""
-        return cast("str", self.verdict["decision"])
+        return self.verdict["decision"]
 
     @property
     def text(self) -> str:

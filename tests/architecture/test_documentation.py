@@ -101,6 +101,17 @@ def options() -> dict[str, set[str]]:
     }
 
 
+def test_every_option_and_argument_says_what_it_is() -> None:
+    group, _ = group_and_context()
+    silent = [
+        f"{name} {parameter.name}"
+        for name, command in (("llmops", group), *group.commands.items())
+        for parameter in command.params
+        if not (getattr(parameter, "help", None) or "").strip()
+    ]
+    assert silent == []
+
+
 @pytest.fixture
 def reader(tmp_path: Path) -> Path:
     """A copy of the checkout, under git, as somebody has it who has just cloned it."""
