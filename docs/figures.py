@@ -15,8 +15,8 @@ from pathlib import Path
 
 from llmops_cli.core.policy import Estimate, Finding, Policy
 from llmops_cli.core.result import CaseResult, Metric, SideResult, Trial
-from llmops_cli.gate.comparison import compare
-from llmops_cli.gate.decide import GateInput, decide
+from llmops_cli.gate.comparison import GateInput, compare
+from llmops_cli.gate.decide import decide
 
 FOLDER = Path(__file__).parent / "figures"
 WIDTH, LEFT, RIGHT = 720, 170, 560

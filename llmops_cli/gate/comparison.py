@@ -378,11 +378,11 @@ def compare(
     columns = _Columns(
         metrics={metric.label: metric for metric in metrics},
         same_target=same_target,
-        candidate=_SideColumns(metrics=len(metrics) + 1),
-        baseline=_SideColumns(metrics=len(metrics) + 1),
+        candidate=_SideColumns(table=table),
+        baseline=_SideColumns(table=table),
     )
     for case in cases:
-        columns.add(case, table)
+        columns.add(case)
     return columns.comparison()
 
 
@@ -390,8 +390,7 @@ def compare(
 class _SideColumns:
     """One side while it is read: a row of numbers for each case."""
 
-    metrics: int
-    """How many, `pass` included."""
+    table: Table
     rows: array[float] = field(default_factory=lambda: array("d"))
     latencies: array[float] = field(default_factory=lambda: array("d"))
     first_tokens: array[float] = field(default_factory=lambda: array("d"))
@@ -402,17 +401,22 @@ class _SideColumns:
     input_tokens: int = 0
     output_tokens: int = 0
 
-    def add(self, side: SideResult | None, table: Table, *, compared: bool) -> int:
+    @property
+    def width(self) -> int:
+        """Return how many numbers a row has: sum and count of `pass` and of each metric, too."""
+        return OWN + 2 * (1 + len(self.table))
+
+    def add(self, side: SideResult | None, *, compared: bool) -> int:
         """Append one case; return the bits of the metrics that its trials name.
 
         Only a case that is compared counts in the totals of the side.
         """
-        row = [0.0] * (OWN + 2 * self.metrics)
+        row = [0.0] * self.width
         named = 0
         if side is not None:
             row[:2] = 1.0, max(side.planned, len(side.trials))
             for trial in side.trials:
-                bits, unscored = _read_scores(trial, table, row)
+                bits, unscored = _read_scores(trial, self.table, row)
                 named |= bits
                 self.unscored += compared and unscored
             if compared:
@@ -475,7 +479,7 @@ class _SideColumns:
         return _tally(self._table(), OWN + 2 * at)
 
     def _table(self) -> Floats:
-        return np.frombuffer(self.rows).reshape(-1, OWN + 2 * self.metrics)
+        return np.frombuffer(self.rows).reshape(-1, self.width)
 
 
 def _tally(rows: Floats, at: int) -> Tally:
@@ -532,7 +536,7 @@ class _Columns:
     group: array[int] = field(default_factory=lambda: array("i"))
     tags: dict[str, array[int]] = field(default_factory=dict)
 
-    def add(self, case: CaseResult, table: Table) -> None:
+    def add(self, case: CaseResult) -> None:
         at = len(self.cases)
         if self.cases.setdefault(case.case, at) != at:
             raise Refused(f"the case {case.case!r} comes twice in one comparison")
@@ -541,8 +545,8 @@ class _Columns:
         if candidate is not None and baseline is not None:
             edited = candidate.facts != baseline.facts
             identical = not (edited or self.same_target) and candidate.request == baseline.request
-        named = self.candidate.add(candidate, table, compared=True)
-        named |= self.baseline.add(baseline, table, compared=candidate is not None and not edited)
+        named = self.candidate.add(candidate, compared=True)
+        named |= self.baseline.add(baseline, compared=candidate is not None and not edited)
         self.due.append(named)
         known_failing = case.known_failing is not None
         self.flags.extend((identical, edited, known_failing))

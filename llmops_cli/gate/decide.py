@@ -20,8 +20,6 @@ from llmops_cli.gate import rules
 from llmops_cli.gate.comparison import PASS_METRIC, Comparison, GateInput
 from llmops_cli.gate.paired_test import Measured, judge, pairs
 
-__all__ = ["GateInput", "decide", "decide_all"]
-
 STRICTEST_FIRST: Sequence[OnInconclusive] = ("fail", "rerun", "warn")
 
 

@@ -449,8 +449,9 @@ def _case(record: list[Any], scorers: tuple[ScorerSpec, ...]) -> Case:
     """Return the case of its record, as `_pack` made it."""
     facts, where, written, *values = record
     plain, messages = cast("list[Any]", restored(values, written)) if written else values
-    for name in plain.keys() & {"contexts", "tags"}:
-        plain[name] = tuple(plain[name])
+    for name in ("contexts", "tags"):
+        if name in plain:
+            plain[name] = tuple(plain[name])
     if where:
         plain["where"] = Location(path=where[0], line=where[1])
     for message in messages:

@@ -16,8 +16,8 @@ from llmops_cli.core.policy import Anchor, Verdict
 from llmops_cli.core.records import EvalsetFacts, Evidence, SideFacts, Version
 from llmops_cli.core.result import BASELINE, OWN_BASELINE, CaseResult, Metric, SideResult
 from llmops_cli.gate.calibration import scaled, unfit_labels
-from llmops_cli.gate.comparison import Comparison, compare
-from llmops_cli.gate.decide import GateInput, decide
+from llmops_cli.gate.comparison import Comparison, GateInput, compare
+from llmops_cli.gate.decide import decide
 from llmops_cli.stores.calibrations import evidence_calibrations
 from llmops_cli.stores.evidence import has_rows, read_rows
 from llmops_cli.stores.registry import Registry

@@ -148,12 +148,8 @@ class EvalsetRun:
         for side in self.others.values():
             side.plan.same_records = self._same_records(side)
         for side in self.sides:
-            side.plan_trials(
-                self.cases,
-                scorers=self.scorers,
-                requested=requested,
-                skip=self._same_requests(side),
-            )
+            skip = self._same_requests(side)
+            side.plan_trials(self.cases, scorers=self.scorers, requested=requested, skip=skip)
         self.candidate.state.needs_pairs = self.compared_with is not None
         self.unscored_pairs = len(self.pairs_to_score())
 
@@ -352,6 +348,13 @@ class Run:
     def evalsets_of(self, comparison: PromptComparison) -> list[EvalsetRun]:
         """Return the evalsets of one prompt."""
         return [run for run in self.evalset_runs if run.comparison is comparison]
+
+
+def plan_trials(evalset_runs: Iterable[EvalsetRun]) -> None:
+    """Plan the trials of all evalsets: equal requests are made once."""
+    requested: set[TrialKey] = set()
+    for evalset_run in evalset_runs:
+        evalset_run.plan(requested)
 
 
 def side_results(

@@ -24,7 +24,7 @@ from llmops_cli.core.ci import ci_context, may_run, may_run_code, may_run_comman
 from llmops_cli.core.digest import digest
 from llmops_cli.core.errors import Refused, UnknownName
 from llmops_cli.core.policy import Latency, gated_metrics
-from llmops_cli.core.ports import Records, TrialKey
+from llmops_cli.core.ports import Records
 from llmops_cli.core.prompt import Model
 from llmops_cli.core.redact import Redactor, sanitized
 from llmops_cli.core.result import BASELINE, CANDIDATE, OWN_BASELINE, Completion, Purpose
@@ -36,7 +36,7 @@ from llmops_cli.project.paths import Unreadable
 from llmops_cli.project.templates import documents_of
 from llmops_cli.run.base_changes import removed_with_evalset
 from llmops_cli.run.comparison import EvalsetSelection, PromptComparison
-from llmops_cli.run.evalset_run import CONFIRMING, EvalsetRun
+from llmops_cli.run.evalset_run import CONFIRMING, EvalsetRun, plan_trials
 from llmops_cli.run.scorers import Scorers
 from llmops_cli.run.selection import EvalOptions, ResolvedTarget
 from llmops_cli.run.side import Side, SideSpec, TrialPlan
@@ -87,9 +87,7 @@ def prepare(
         for metric in sorted(gated_metrics(evalset_run.selection.policy)):
             if metric not in known:
                 raise UnknownName("metric", metric, known)
-    requested: set[TrialKey] = set()
-    for evalset_run in evalset_runs:
-        evalset_run.plan(requested)
+    plan_trials(evalset_runs)
     return evalset_runs
 
 

@@ -14,13 +14,13 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 
-from llmops_cli.core.policy import Decision
-from llmops_cli.core.ports import Progress, TrialKey
+from llmops_cli.core.policy import Decision, Finding
+from llmops_cli.core.ports import Progress
 from llmops_cli.core.result import BASELINE, Failure, FailureKind
-from llmops_cli.gate.comparison import TRIALS_BY_LOOK, CriticalState
-from llmops_cli.gate.decide import GateInput, decide_all
+from llmops_cli.gate.comparison import TRIALS_BY_LOOK, CriticalState, GateInput
+from llmops_cli.gate.decide import decide_all
 from llmops_cli.gate.paired_test import next_look
-from llmops_cli.run.evalset_run import EvalsetRun, Run
+from llmops_cli.run.evalset_run import EvalsetRun, Run, plan_trials
 from llmops_cli.run.selection import EvalOptions
 from llmops_cli.run.side import Side
 from llmops_cli.run.workspace import Workspace
@@ -50,18 +50,18 @@ def run_evalsets(
         for side in run.sides:
             if side.plan.pools:
                 side.plan.fresh, side.plan.not_before = False, None
-        _plan(run.evalset_runs)
+        plan_trials(run.evalset_runs)
         _measure(workspace, run, options, progress)
     for evalset_run in evalset_runs:
         evalset_run.look = _look_taken(evalset_run)
     _decide(run)
     for find_more in FURTHER_WORK:
         while not run.interrupted and (again := list(find_more(run, options))):
-            _plan(again)
+            plan_trials(again)
             _measure(workspace, run, options, progress)
             _decide(run)
     if workspace.results.damaged > damaged and not run.interrupted:
-        _plan(run.evalset_runs)  # rows found damaged during the run are missing now
+        plan_trials(run.evalset_runs)  # rows found damaged during the run are missing now
         _measure(workspace, run, options, progress)
         _decide(run)
     return run
@@ -80,15 +80,10 @@ def _measure(workspace: Workspace, run: Run, options: EvalOptions, progress: Pro
         evalset_run.finish()
 
 
-def _plan(evalset_runs: Sequence[EvalsetRun]) -> None:
-    requested: set[TrialKey] = set()
-    for evalset_run in evalset_runs:
-        evalset_run.plan(requested)
-
-
 def _decide(run: Run) -> None:
     """Compare and decide; a change of policy or evalsets is a finding of its own."""
     inputs: dict[str, list[GateInput]] = {}
+    changes: dict[str, tuple[Finding, ...]] = {}
     for evalset_run in run.evalset_runs:
         comparison, evalset = evalset_run.comparison, evalset_run.selection.evalset
         evalset_run.result = evalset_run.compare()
@@ -105,9 +100,7 @@ def _decide(run: Run) -> None:
             look=evalset_run.look,
         )
         inputs.setdefault(comparison.candidate.name, []).append(gate_input)
-    changes = {
-        comparison.candidate.name: comparison.changes for comparison in run.prompt_comparisons
-    }
+        changes[comparison.candidate.name] = comparison.changes
     run.verdicts = {
         name: replace(verdict, findings=(*verdict.findings, *changes[name]))
         for name, verdict in decide_all(inputs).items()

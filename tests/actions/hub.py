@@ -93,7 +93,7 @@ class Hub:
         git(workspace, "fetch", "-q", *(["--depth=1"] if thin else []), "origin", ref)
         if not thin:
             git(workspace, "fetch", "-q", "origin")
-        git(workspace, "checkout", "-q", "--detach", "FETCH_HEAD" if thin else self._at(ref))
+        git(workspace, "checkout", "-q", "--detach", git(self.bare, "rev-parse", ref))
         return Runner(
             workspace=workspace,
             folder=self.folder,
@@ -104,9 +104,6 @@ class Hub:
             api=self.api,
             run=self.runs,
         )
-
-    def _at(self, ref: str) -> str:
-        return git(self.bare, "rev-parse", ref)
 
     def _checkout(self, name: str) -> GitProject:
         git(self.folder, "clone", "-q", f"file://{self.bare}", name)

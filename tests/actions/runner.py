@@ -26,7 +26,7 @@ import yaml
 from tests.git_project import git
 
 ROOT = Path(__file__).parents[2]
-COMMAND = re.compile(r"^\s*::([a-zA-Z-]+)(?:\s+(.*?))?::(.*)$", re.MULTILINE)
+COMMAND = re.compile(r"^\s*::([a-zA-Z-]+)(?:\s+(.*?))?::", re.MULTILINE)
 EXPRESSION = re.compile(r"\$\{\{(.*?)\}\}", re.DOTALL)
 TOKEN = re.compile(r"'[^']*'|==|!=|&&|\|\||[()]|[\w.-]+")
 OPERATORS = {"&&": "and", "||": "or", **{token: token for token in ("==", "!=", "(", ")")}}
@@ -36,13 +36,12 @@ DECODED = (("%0D", "\r"), ("%0A", "\n"), ("%3A", ":"), ("%2C", ","), ("%25", "%"
 KEPT = ("PATH", "HOME", "LANG", "PYTHONPATH", "GIT_CONFIG_GLOBAL", "GIT_CONFIG_NOSYSTEM")
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True)
 class Command:
     """One line that the runner obeys."""
 
     name: str
     properties: Mapping[str, str] = field(default_factory=dict)
-    message: str = ""
 
 
 @dataclass(kw_only=True)
@@ -62,7 +61,12 @@ class Step:
 
     @property
     def commands(self) -> list[Command]:
-        return commands(self.log)
+        """Everything in the log that the runner would obey."""
+        obeyed = [
+            Command(name, {key: _decoded(value) for key, value in PROPERTY.findall(properties)})
+            for name, properties in COMMAND.findall(self.log)
+        ]
+        return obeyed + [Command(name) for name in LEGACY.findall(self.log)]
 
 
 @dataclass(kw_only=True)
@@ -93,19 +97,6 @@ class Result:
             for command in step.commands
             if command.name in {"error", "warning", "notice"}
         ]
-
-
-def commands(log: str) -> list[Command]:
-    """Everything in a log that the runner would obey."""
-    obeyed = [
-        Command(
-            name=name,
-            properties={key: _decoded(value) for key, value in PROPERTY.findall(about)},
-            message=_decoded(message),
-        )
-        for name, about, message in COMMAND.findall(log)
-    ]
-    return obeyed + [Command(name=name) for name in LEGACY.findall(log)]
 
 
 def evaluate(text: str, contexts: Mapping[str, Any], *, success: bool = True) -> Any:

@@ -183,28 +183,6 @@ def test_killed_at_200_random_moments_nothing_is_lost_and_nothing_is_paid_twice(
     assert len({str(ran.verdict) for ran in ended}) == 1
 
 
-def test_killed_runs_end_with_the_verdict_of_an_uninterrupted_one(tmp_path: Path) -> None:
-    def worse(body: Mapping[str, Any]) -> str:
-        return wrong_every_fifth(body) if body["messages"][0]["content"] == "Worse." else echo(body)
-
-    with FaultServer(then=answer(delay=0.01), reply=worse) as server:
-        verdicts = []
-        for name, kills in (("whole", 0), ("killed", 3)):
-            project = make_project(tmp_path / name, server.url, cases=60, max_concurrency=IN_FLIGHT)
-            project.promote_v1()
-            project.prompt(system="Worse.")
-            before = server.requests
-            for kill in range(1, kills + 1):
-                process = project.start("eval")
-                wait_until_asked(server, before + 15 * kill, process)
-                process.send(signal.SIGKILL)
-                process.wait()
-            verdicts.append((ran := project.eval()).verdict)
-            assert ran.code == 1
-            assert server.requests - before <= 60 + kills * IN_FLIGHT
-    assert verdicts[0] == verdicts[1]
-
-
 def test_sigterm_then_sigkill_as_a_ci_runner_sends_them_loses_nothing(tmp_path: Path) -> None:
     with FaultServer(then=answer(delay=0.05)) as server:
         project = make_project(tmp_path, server.url, cases=100, max_concurrency=IN_FLIGHT)

@@ -238,25 +238,38 @@ def test_one_ctrl_c_lets_hanging_calls_go_after_the_drain_and_a_second_at_once(
     assert cut < drained
 
 
-def test_ctrl_c_then_the_same_command_gives_the_verdict_of_an_uninterrupted_run(
-    tmp_path: Path,
+@pytest.mark.parametrize(
+    ("which", "code"), [(signal.SIGINT, 130), (signal.SIGKILL, -signal.SIGKILL)]
+)
+def test_a_stopped_run_and_the_same_command_give_the_verdict_of_an_uninterrupted_run(
+    tmp_path: Path, which: signal.Signals, code: int
 ) -> None:
-    with FaultServer(then=answer(delay=0.03), reply=wrong_every_fifth) as server:
-        whole = make_project(tmp_path / "whole", server.url, cases=60, max_concurrency=4).eval()
-        project = make_project(tmp_path / "cut", server.url, cases=60, max_concurrency=4)
-        before = server.requests
-        process = project.start("eval", "--json")
-        wait_until_asked(server, before + 20, process)
-        process.send(signal.SIGINT)
-        cut = process.wait()
-        stored = count_stored(project)
-        resumed = project.eval()
-    assert cut.code == 130
-    assert 0 < stored < 60
-    assert resumed.report["calls"] == 60 - stored
-    assert resumed.verdict == whole.verdict
-    assert resumed.evalset["metrics"] == whole.evalset["metrics"]
-    assert resumed.code == whole.code
+    def worse(body: Mapping[str, Any]) -> str:
+        return wrong_every_fifth(body) if body["messages"][0]["content"] == "Worse." else echo(body)
+
+    with FaultServer(then=answer(delay=0.02), reply=worse) as server:
+        whole, cut = (
+            make_project(tmp_path / name, server.url, cases=60, max_concurrency=4)
+            for name in ("whole", "cut")
+        )
+        for project in (whole, cut):
+            project.promote_v1()
+            project.prompt(system="Worse.")
+        uninterrupted = whole.eval()
+        before, stored = server.requests, count_stored(cut)
+        for stop in (15, 30):
+            process = cut.start("eval", "--json")
+            wait_until_asked(server, before + stop, process)
+            process.send(which)
+            assert process.wait().code == code
+        done = count_stored(cut) - stored
+        resumed = cut.eval()
+        assert server.requests - before <= 60 + 2 * 4  # what was in flight may be asked again
+    assert 0 < done < 60
+    assert resumed.report["calls"] == 60 - done
+    assert resumed.verdict == uninterrupted.verdict
+    assert resumed.evalset["metrics"] == uninterrupted.evalset["metrics"]
+    assert (resumed.code, uninterrupted.code) == (1, 1)
 
 
 # Cases are the unit --------------------------------------------------------------------------

@@ -8,8 +8,8 @@ from typing import TypeAlias
 
 from llmops_cli.core.policy import Finding, Policy, Verdict
 from llmops_cli.core.result import CaseResult, Failure, FailureKind, Metric, SideResult, Trial
-from llmops_cli.gate.comparison import Comparison, compare
-from llmops_cli.gate.decide import GateInput, decide
+from llmops_cli.gate.comparison import Comparison, GateInput, compare
+from llmops_cli.gate.decide import decide
 
 Outcome: TypeAlias = float | bool | Trial | None
 """A raw value of the scorer `exact`; None: unscored; or a whole draw."""

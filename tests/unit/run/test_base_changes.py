@@ -34,10 +34,14 @@ def worse(request: pytest.FixtureRequest, server: Server) -> Project:
     return project
 
 
+def remove_evalset(project: Project, name: str) -> None:
+    for ending in ("yaml", "jsonl"):
+        (project.root / f"evalsets/{name}.{ending}").unlink()
+
+
 def others(project: Project, name: str, cases: list[dict[str, Any]], **more: Any) -> None:
     """An evalset of another name, in the place of the one there was."""
-    for ending in ("yaml", "jsonl"):
-        (project.root / f"evalsets/support.{ending}").unlink()
+    remove_evalset(project, "support")
     told = Project(root=project.root, name=name)
     told.cases(cases)
     told.evalset(prompt="support", **more)
@@ -185,8 +189,7 @@ def test_evidence_of_an_evalset_that_gates_no_longer_promotes_nothing(
     worsen(running, server, LOST)
     number = release(running)
     measured(running, number)
-    for ending in ("yaml", "jsonl"):
-        (running.root / f"evalsets/hard.{ending}").unlink()
+    remove_evalset(running, "hard")
     done = promotion(running, number, reason="why not")
     assert (done.event, done.exit_code) == (None, ExitCode.INCOMPLETE)
     assert "measured on hard too, which gates the prompt no longer" in done.why
@@ -195,8 +198,7 @@ def test_evidence_of_an_evalset_that_gates_no_longer_promotes_nothing(
 def test_an_override_promotes_what_nothing_gates(running: Project) -> None:
     running.prompt(system="Next.")
     number = release(running)
-    for ending in ("yaml", "jsonl"):
-        (running.root / f"evalsets/support.{ending}").unlink()
+    remove_evalset(running, "support")
     done = promotion(running, number, reason="an outage", override=True)
     assert done.event is not None
     assert (done.event.action, done.event.judged_by) == ("override", ())

@@ -12,7 +12,6 @@ import pytest
 from llmops_cli.core.errors import UnknownName
 from llmops_cli.core.policy import Decision
 from llmops_cli.run.comparison import compare_prompts
-from llmops_cli.run.evalset_run import EvalsetRun
 from llmops_cli.run.prepare import prepare
 from llmops_cli.run.selection import EvalOptions, Selection
 from llmops_cli.run.workspace import open_workspace
@@ -179,33 +178,11 @@ def test_without_evidence_the_watch_can_tell_nothing(running: Project) -> None:
     assert "no baseline" in result.verdict.why
 
 
-def test_the_watch_sees_a_file_of_recorded_answers_that_was_exchanged(tmp_path: Path) -> None:
-    project = Project(root=tmp_path)
-    project.write(
-        "llmops.yaml",
-        json.dumps(
-            {
-                "models": {"tiny": {"provider": "replay", "model": "v", "file": "answers.jsonl"}},
-                "gate": {"margin": 0.1},
-            }
-        ),
-    )
-    project.prompt()
-    project.cases(make_cases(CASES))
-    project.evalset()
-
-    def recorded(wrong: int) -> None:
-        rows = [
-            {"id": case["id"], "text": "no idea" if at < wrong else case["expected"]}
-            for at, case in enumerate(make_cases(CASES))
-        ]
-        project.write("answers.jsonl", "".join(json.dumps(row) + "\n" for row in rows))
-
-    recorded(0)
-    promoted(project)
-    assert gate(project, "production", fresh=True).decision is Decision.PASS
-    recorded(15)
-    result = gate(project, "production", fresh=True)
+def test_the_watch_sees_a_file_of_recorded_answers_that_was_exchanged(replayed: Project) -> None:
+    promoted(replayed)
+    assert gate(replayed, "production", fresh=True).decision is Decision.PASS
+    recorded(replayed, wrong=15)
+    result = gate(replayed, "production", fresh=True)
     assert (result.decision, result.passing.baseline) == (Decision.FAIL, 1.0)
 
 
@@ -247,14 +224,10 @@ def test_measuring_on_another_model_is_no_silent_update(running: Project, server
 def test_a_row_of_a_case_that_went_has_no_candidate(running: Project) -> None:
     running.cases(make_cases(CASES)[1:])
     with open_workspace(running.root) as workspace:
-        found = compare_prompts(workspace, Selection())
-        (pairing,) = prepare(workspace, found, EvalOptions())
-        rows = list(_rows(pairing))
+        comparisons = compare_prompts(workspace, Selection())
+        (evalset_run,) = prepare(workspace, comparisons, EvalOptions())
+        rows = [(row.case, row.candidate is not None) for row in evalset_run.case_results()]
     assert [row for row, candidate in rows if not candidate] == ["c000"]
-
-
-def _rows(pairing: EvalsetRun) -> list[tuple[str, bool]]:
-    return [(row.case, row.candidate is not None) for row in pairing.case_results()]
 
 
 @pytest.fixture
