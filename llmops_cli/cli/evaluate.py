@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from llmops_cli.cli import options
-from llmops_cli.cli.options import option
+from llmops_cli.cli.options import argument, option
 from llmops_cli.cli.output import FORMS, Output, ReportSinks, RunSinks, actions_of
 from llmops_cli.core.errors import ExitCode, Refused
 
@@ -71,12 +71,8 @@ def evaluate(
 
 def compare(
     context: typer.Context,
-    before: Annotated[
-        str, typer.Argument(metavar="A", help="Name, name@version, or a model: the baseline.")
-    ],
-    after: Annotated[
-        str, typer.Argument(metavar="B", help="Name, name@version, or a model: the candidate.")
-    ],
+    before: Annotated[str, argument("A", "Name, name@version, or a model: the baseline.")],
+    after: Annotated[str, argument("B", "Name, name@version, or a model: the candidate.")],
     limits: options.Limits,
     sinks: RunSinks,
     prompts: Annotated[
@@ -188,8 +184,7 @@ def report(
     context: typer.Context,
     sinks: ReportSinks,
     file: Annotated[
-        Path | None,
-        typer.Argument(metavar="[FILE]", help="Run file of `eval --out`. Default: the last run."),
+        Path | None, argument("[FILE]", "Run file of `eval --out`. Default: the last run.")
     ] = None,
     open_page: Annotated[
         bool, option("Reports", "Write the HTML page and open it in a browser.", "--open")

@@ -28,6 +28,11 @@ def option(panel: str, help: str, *names: str, **more: Any) -> Any:  # noqa: A00
     return typer.Option(*names, help=help, rich_help_panel=panel, **more)
 
 
+def argument(metavar: str, help: str) -> Any:  # noqa: A002, ANN401 - typer's
+    """Declare an argument."""
+    return typer.Argument(metavar=metavar, help=help)
+
+
 def file_option(panel: str, help: str, *names: str) -> Any:  # noqa: A002, ANN401 - typer's
     """Declare an option that names a file to write: no file of the project."""
     return option(panel, help, *names, metavar="FILE", callback=outside_project)
@@ -154,9 +159,8 @@ class Select:
 
     prompts: Annotated[
         list[str] | None,
-        typer.Argument(
-            metavar="[PROMPT]...",
-            help="Name, name@version, a glob over names, or an environment. Default: all.",
+        argument(
+            "[PROMPT]...", "Name, name@version, a glob over names, or an environment. Default: all."
         ),
     ] = None
     named: Annotated[
@@ -204,12 +208,10 @@ class Compare:
         ),
     ] = None
     baseline: Annotated[
-        str | None,
-        option("Compare", "Compare with this version instead.", metavar="NAME@VERSION"),
+        str | None, option("Compare", "Compare with this version instead.", metavar="NAME@VERSION")
     ] = None
     model: Annotated[
-        str | None,
-        option("Compare", "Run the candidate on another model.", metavar="MODEL"),
+        str | None, option("Compare", "Run the candidate on another model.", metavar="MODEL")
     ] = None
     require_baseline: Annotated[
         bool, option("Compare", "Exit 2 if there is no baseline.", "--require-baseline")
@@ -280,7 +282,7 @@ NoCache = Annotated[
 ]
 Commit = Annotated[bool, option("Git", "Commit what is written under .llmops/.", "--commit")]
 Push = Annotated[bool, option("Git", "Commit, fetch and push the branch (never forced).", "--push")]
-Version = Annotated[str, typer.Argument(metavar="NAME@VERSION", help="Example: support@v3.")]
+Version = Annotated[str, argument("NAME@VERSION", "Example: support@v3.")]
 Environment = Annotated[
     str | None, option("Options", "The environment. Default: the last.", "--to", metavar="ENV")
 ]
@@ -291,8 +293,7 @@ Message = Annotated[
 
 # Judges.
 ScorerAddress = Annotated[
-    str,
-    typer.Argument(metavar="EVALSET:LABEL", help="A scorer; its label alone if it is unique."),
+    str, argument("EVALSET:LABEL", "A scorer; its label alone if it is unique.")
 ]
 Labels = Annotated[
     Path | None, option("Options", "Answers with human labels (JSONL, CSV).", metavar="FILE")
@@ -309,18 +310,14 @@ Require = Annotated[
 
 # Pull request comments.
 PublishedReport = Annotated[
-    Path,
-    typer.Argument(
-        metavar="REPORT", help="Output of `report --json`; if missing, there is no verdict."
-    ),
+    Path, argument("REPORT", "Output of `report --json`; if missing, there is no verdict.")
 ]
 PublishedFlaws = Annotated[
     Path | None,
     option("Options", "Output of `fsck --json`: broken files are listed.", metavar="FILE"),
 ]
 Problem = Annotated[
-    str,
-    option("Options", "Why there is no report.", metavar="WHY", envvar="LLMOPS_PROBLEM"),
+    str, option("Options", "Why there is no report.", metavar="WHY", envvar="LLMOPS_PROBLEM")
 ]
 GateName = Annotated[
     str, option("Options", "Name of the gate; each name has its own comment.", metavar="NAME")

@@ -187,8 +187,7 @@ class ReportSinks:
         Path | None, file_option("Reports", "Write every trial of every case as CSV.")
     ] = None
     parquet: Annotated[
-        Path | None,
-        file_option("Reports", "The same as Parquet (needs the extra `parquet`)."),
+        Path | None, file_option("Reports", "The same as Parquet (needs the extra `parquet`).")
     ] = None
     quiet: Annotated[bool, option("Output", "Print the verdict lines only.", "--quiet", "-q")] = (
         False

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from llmops_cli.cli.options import AsJson, option
+from llmops_cli.cli.options import AsJson, argument, option
 from llmops_cli.cli.output import Output
 from llmops_cli.core.errors import UnknownName
 
@@ -49,8 +49,7 @@ def init(
 def check(
     context: typer.Context,
     files: Annotated[
-        list[Path] | None,
-        typer.Argument(metavar="[FILE]...", help="Ignored: the whole project is checked."),
+        list[Path] | None, argument("[FILE]...", "Ignored: the whole project is checked.")
     ] = None,
     as_json: AsJson = False,
 ) -> None:
@@ -83,13 +82,9 @@ def check(
 
 def render(
     context: typer.Context,
-    prompt: Annotated[
-        str,
-        typer.Argument(metavar="NAME[@VERSION]", help="Without @VERSION: the file in prompts/."),
-    ],
+    prompt: Annotated[str, argument("NAME[@VERSION]", "Without @VERSION: the file in prompts/.")],
     case: Annotated[
-        str | None,
-        option("Options", "Render this case. Default: the first one.", metavar="ID"),
+        str | None, option("Options", "Render this case. Default: the first one.", metavar="ID")
     ] = None,
     values: Annotated[
         list[str] | None,
@@ -143,9 +138,9 @@ def _request(request: Request) -> Iterator[str]:
 
 def diff(
     context: typer.Context,
-    before: Annotated[str, typer.Argument(metavar="A", help="name, name@v2, name@production")],
+    before: Annotated[str, argument("A", "name, name@v2, name@production")],
     after: Annotated[
-        str, typer.Argument(metavar="[B]", help="The same, or only v3. Default: working copy.")
+        str, argument("[B]", "The same, or only v3. Default: working copy.")
     ] = "working",
     as_json: AsJson = False,
 ) -> None:
@@ -161,15 +156,12 @@ def diff(
 
 def models(
     context: typer.Context,
-    names: Annotated[
-        list[str] | None, typer.Argument(metavar="[NAME]...", help="Default: all.")
-    ] = None,
+    names: Annotated[list[str] | None, argument("[NAME]...", "Default: all.")] = None,
     check: Annotated[
         bool, option("Options", "Send each a few short requests: what works?", "--check")
     ] = False,
     start: Annotated[
-        bool,
-        option("Options", "With --check: start the engines of local models too.", "--start"),
+        bool, option("Options", "With --check: start the engines of local models too.", "--start")
     ] = False,
     as_json: AsJson = False,
 ) -> int:
@@ -216,9 +208,7 @@ def schema(
     context: typer.Context,
     name: Annotated[
         str | None,
-        typer.Argument(
-            metavar="[NAME]", help="project, prompt, evalset, case or report. Default: the names."
-        ),
+        argument("[NAME]", "project, prompt, evalset, case or report. Default: the names."),
     ] = None,
     write: Annotated[
         bool, option("Options", "Write them where `init` points editors to.", "--write")
@@ -246,10 +236,7 @@ def import_files(
     context: typer.Context,
     file: Annotated[
         Path,
-        typer.Argument(
-            metavar="FILE",
-            help="promptfooconfig.yaml, or OpenAI Evals: samples in JSONL, registry YAML.",
-        ),
+        argument("FILE", "promptfooconfig.yaml, or OpenAI Evals: samples in JSONL, registry YAML."),
     ],
     into: Annotated[
         Path | None, option("Options", "Folder to write to. Default: the project.", metavar="DIR")

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from llmops_cli.cli import options
-from llmops_cli.cli.options import file_option, option
+from llmops_cli.cli.options import argument, file_option, option
 from llmops_cli.cli.output import Output, actions_of
 from llmops_cli.core.errors import ExitCode, Refused
 
@@ -32,16 +32,12 @@ NO_PROMPTS = "the project has no prompts: one is a file prompts/NAME.prompt.yml"
 
 def release(
     context: typer.Context,
-    prompts: Annotated[
-        list[str] | None, typer.Argument(metavar="[PROMPT]...", help="Default: all.")
-    ] = None,
+    prompts: Annotated[list[str] | None, argument("[PROMPT]...", "Default: all.")] = None,
     changed: Annotated[
-        bool,
-        option("Options", "Only prompts that differ from what's deployed.", "--changed"),
+        bool, option("Options", "Only prompts that differ from what's deployed.", "--changed")
     ] = False,
     to: Annotated[
-        str | None,
-        option("Options", "Environment of --changed. Default: the last.", metavar="ENV"),
+        str | None, option("Options", "Environment of --changed. Default: the last.", metavar="ENV")
     ] = None,
     commit: options.Commit = False,
     as_json: options.AsJson = False,
@@ -100,12 +96,10 @@ def promote(
     commit: options.Commit = False,
     push: options.Push = False,
     initial: Annotated[
-        bool,
-        option("Gate", "First version there: nothing to compare with.", "--initial"),
+        bool, option("Gate", "First version there: nothing to compare with.", "--initial")
     ] = False,
     accept_inconclusive: Annotated[
-        bool,
-        option("Gate", "Promote despite an inconclusive result.", "--accept-inconclusive"),
+        bool, option("Gate", "Promote despite an inconclusive result.", "--accept-inconclusive")
     ] = False,
     accept_breaking: Annotated[
         bool, option("Gate", "Callers must pass other inputs.", "--accept-breaking")
@@ -187,9 +181,7 @@ def _promotion(address: str, promotion: Promotion) -> Iterator[str]:
 
 def rollback(
     context: typer.Context,
-    address: Annotated[
-        str, typer.Argument(metavar="NAME@ENV", help="Example: support@production.")
-    ],
+    address: Annotated[str, argument("NAME@ENV", "Example: support@production.")],
     to: Annotated[
         str | None,
         option("Options", "v2. Default: the previous different version.", metavar="VERSION"),
@@ -287,9 +279,7 @@ def _working_copy(removed: bool, equal: int | None, latest: int | None) -> str:
 
 def history(
     context: typer.Context,
-    address: Annotated[
-        str, typer.Argument(metavar="NAME[@ENV]", help="Without @ENV: all environments.")
-    ],
+    address: Annotated[str, argument("NAME[@ENV]", "Without @ENV: all environments.")],
     as_json: options.AsJson = False,
 ) -> None:
     """Show all promotions and rollbacks of a prompt, newest first."""
@@ -315,10 +305,9 @@ def history(
 
 def bundle(
     context: typer.Context,
-    environment: Annotated[str, typer.Argument(metavar="ENV", help="Example: production.")],
+    environment: Annotated[str, argument("ENV", "Example: production.")],
     out: Annotated[
-        Path | None,
-        file_option("Options", "Default: ENV.bundle.json; - prints it."),
+        Path | None, file_option("Options", "Default: ENV.bundle.json; - prints it.")
     ] = None,
 ) -> None:
     """Write what ENV runs as one file, for applications.
@@ -347,15 +336,12 @@ def bundle(
 
 def verify(
     context: typer.Context,
-    environment: Annotated[
-        str | None, typer.Argument(metavar="[ENV]", help="Default: the last.")
-    ] = None,
+    environment: Annotated[str | None, argument("[ENV]", "Default: the last.")] = None,
     bundle: Annotated[
         Path | None, option("Options", "Compare this bundle with the registry.", metavar="FILE")
     ] = None,
     strict: Annotated[
-        bool,
-        option("Options", "Overrides and quarantined versions fail too.", "--strict"),
+        bool, option("Options", "Overrides and quarantined versions fail too.", "--strict")
     ] = False,
     as_json: options.AsJson = False,
 ) -> int:
