@@ -262,8 +262,8 @@ class _RegistryCheck:
         if verdict.decision in allowed:
             return f"; by the earlier one it is {verdict.decision.value} as well", True
         advice = "Change the policy first, in a change of its own"
-        words = f"; by the earlier one it is {verdict.decision.value}: {verdict.why}. {advice}"
-        return words, False
+        decided = f"by the earlier one it is {verdict.decision.value}"
+        return f"; {decided}: {verdict.why}. {advice}", False
 
 
 def _facts_under(project: Project, facts: EvalsetFacts, environment: Environment) -> EvalsetFacts:

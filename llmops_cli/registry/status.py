@@ -121,8 +121,8 @@ def history(start: Path, address: str) -> list[Event]:
     known = registry.environments()
     if environment and environment not in known:
         raise UnknownName("environment", environment, known)
-    environments = [environment] if environment else known
-    events = [event for place in environments for event in registry.history(place, name)]
+    chains = (registry.history(key, name) for key in ([environment] if environment else known))
+    events = [event for chain in chains for event in chain]
     if not events and name not in registry.names():
         prompts = {*registry.names(), *open_project(root).prompts}
         if name not in prompts:

@@ -403,9 +403,9 @@ def compare_bundle(registry: Registry, shipped: Bundle, where: str) -> tuple[Reg
     for name in sorted(shipped.records):
         bundled = shipped.prompt(name)
         chain = registry.history(environment, name)
-        then = chain[: bundled.events[-1].seq]
-        # quarantines may come later, so they are not compared with those of then
-        moves = bundled_prompt(registry, then) if last_move(then) else None
+        chain_then = chain[: bundled.events[-1].seq]
+        # quarantines may come later, so they are not compared with today's
+        moves = bundled_prompt(registry, chain_then) if last_move(chain_then) else None
         if moves is None or replace(moves, quarantined=bundled.quarantined) != bundled:
             message = f"{_describe(bundled)} is not what the log of {environment} says"
             problems.append(RegistryProblem(where=where, message=message))

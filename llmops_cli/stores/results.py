@@ -216,8 +216,8 @@ class ResultsStore:
             stored = self._completion((request, purpose, stored_n))
             if stored is not None and stored.digest == completion.digest:
                 if stored.text is None and completion.text is not None:
-                    place = TrialKey(key.request, key.purpose, stored_n)
-                    self._db.execute(_PUT_COMPLETION, _completion_row(place, completion, key.n))
+                    same = TrialKey(key.request, key.purpose, stored_n)
+                    self._db.execute(_PUT_COMPLETION, _completion_row(same, completion, key.n))
                 return
         if self._completion((request, purpose, n)) is None:
             self._db.execute(_PUT_COMPLETION, _completion_row(key, completion))
@@ -228,8 +228,8 @@ class ResultsStore:
         """Put `completion` as a further trial of the request of `key`."""
         request, purpose, origin = _trial_columns(key)
         (n,) = self._db.execute(_NEXT_N, (request, purpose)).fetchone()
-        place = TrialKey(key.request, key.purpose, n)
-        self._db.execute(_PUT_COMPLETION, _completion_row(place, completion, origin))
+        further = TrialKey(key.request, key.purpose, n)
+        self._db.execute(_PUT_COMPLETION, _completion_row(further, completion, origin))
 
     def _completion(self, columns: Columns) -> Completion | None:
         return self._row(_OF_TRIAL, columns, completion_of)
