@@ -355,7 +355,6 @@ class WrittenProject(Written):
 
 Where = Callable[..., Location]
 """From a place (keys and positions) to its line: `Document.where`, or one line of a table."""
-
 Model = TypeVar("Model", bound=BaseModel)
 
 ELSEWHERE: Mapping[str, str] = {
@@ -372,14 +371,11 @@ ELSEWHERE: Mapping[str, str] = {
 
 KINDS: Mapping[str, str] = {
     "string_type": "text",
-    "int_type": "a whole number",
-    "int_from_float": "a whole number",
+    **dict.fromkeys(("int_type", "int_from_float"), "a whole number"),
     "float_type": "a number",
     "bool_type": "true or false",
     "list_type": "a list",
-    "dict_type": "a mapping",
-    "model_type": "a mapping",
-    "model_attributes_type": "a mapping",
+    **dict.fromkeys(("dict_type", "model_type", "model_attributes_type"), "a mapping"),
     "union_tag_invalid": "text or a list",
     "greater_than": "above {gt}",
     "greater_than_equal": "{ge} or more",

@@ -231,7 +231,7 @@ def github_event(environ: Mapping[str, str]) -> Mapping[str, Json] | None:
 
 @dataclass(frozen=True, slots=True)
 class AtRevision:
-    """A `files.paths.Source` over a commit."""
+    """A `project.paths.Source` over a commit."""
 
     revision: Revision
     name: str

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
 from llmops_cli.importers.promptfoo_prompts import converted, names_in, printing_json, rendered
@@ -27,28 +29,29 @@ def test_what_is_spelled_differently_is_rewritten_inside_tags_only(
     assert converted(nunjucks) == ours
 
 
-def test_a_tag_that_is_never_closed_is_text() -> None:
-    assert rendered("write {{ and stop", {}) == "write {{ and stop"
+@pytest.mark.parametrize(
+    ("template", "values", "text"),
+    [
+        ("write {{ and stop", {}, "write {{ and stop"),  # never closed: it is text
+        ("a{{ x }}b", {}, "ab"),  # no test gives it
+        ("{{ x }} {{ y }}", {"x": ["a"], "y": True}, '["a"] true'),
+        (literal("say {{ this }}"), {"this": "no"}, "say {{ this }}"),
+    ],
+)
+def test_templates_render_as_nunjucks_does(
+    template: str, values: dict[str, Any], text: str
+) -> None:
+    assert rendered(template, values) == text
 
 
-def test_the_environment_is_not_read() -> None:
-    with pytest.raises(NotCarried, match="cannot read the environment"):
-        converted("{{ env.SECRET }}")
-
-
-def test_an_unknown_filter_is_reported() -> None:
-    with pytest.raises(NotCarried, match="nl2br"):
-        names_in(converted("{{ x | nl2br }}"))
-
-
-def test_a_variable_that_no_test_gives_is_empty() -> None:
-    assert rendered("a{{ x }}b", {}) == "ab"
-
-
-def test_lists_mappings_and_booleans_are_printed_as_json() -> None:
-    assert rendered("{{ x }} {{ y }}", {"x": ["a"], "y": True}) == '["a"] true'
+def test_what_is_structured_is_printed_as_json() -> None:
     assert printing_json("{{ x }}{{ y }}", frozenset("x")) == "{{ x | tojson }}{{ y }}"
 
 
-def test_a_literal_survives_the_template_language() -> None:
-    assert rendered(literal("say {{ this }}"), {"this": "no"}) == "say {{ this }}"
+@pytest.mark.parametrize(
+    ("template", "why"),
+    [("{{ env.SECRET }}", "cannot read the environment"), ("{{ x | nl2br }}", "nl2br")],
+)
+def test_what_has_no_counterpart_is_reported(template: str, why: str) -> None:
+    with pytest.raises(NotCarried, match=why):
+        names_in(converted(template))

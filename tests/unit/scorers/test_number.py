@@ -2,6 +2,7 @@ from __future__ import annotations
 
 from decimal import Decimal
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -9,12 +10,12 @@ from hypothesis import strategies as st
 
 from llmops_cli.core.digest import Json
 from llmops_cli.core.ports import PluginContext
-from llmops_cli.scorers.number import Take, check, expected_number, number, read_number
+from llmops_cli.scorers.number import check, expected_number, number, read_number
 from tests.unit.scorers.answers import expecting, reason, reply, value, why
 
 
-def number_in(text: str, *, take: Take = "last", decimal: str = ".") -> Decimal | None:
-    reading = read_number(text, take=take, decimal=decimal)
+def number_in(text: str) -> Decimal | None:
+    reading = read_number(text)
     return None if reading is None else reading.value
 
 
@@ -68,23 +69,10 @@ def test_a_text_without_a_digit_has_no_number(text: str) -> None:
     assert read_number(text) is None
 
 
-def test_an_unreadable_last_number_is_no_earlier_one() -> None:
-    assert reason(number(expecting(3), reply("I have 3. It costs 1.000,50"))) == (
-        "expected 3; '1.000,50' is not a number"
-    )
-
-
 @pytest.mark.parametrize("dash", [*"-−–‑－"])
 def test_a_dash_directly_before_a_number_is_a_minus(dash: str) -> None:
     assert value(number(expecting(-5), reply(f"x = {dash}5"))) == 1
     assert value(number(expecting(5), reply(f"x = {dash}5"))) == 0
-
-
-def test_a_percentage_is_a_hundredth_where_that_is_asked_for() -> None:
-    assert value(number(expecting(0.5), reply("It is 50%."), percent=True)) == 1
-    assert value(number(expecting("50 %"), reply("0.5"), percent=True)) == 1
-    assert value(number(expecting(0.5), reply(r"50\%"))) == 0
-    assert value(number(expecting(50), reply("50%"))) == 1
 
 
 @given(
@@ -93,18 +81,6 @@ def test_a_percentage_is_a_hundredth_where_that_is_asked_for() -> None:
 )
 def test_a_number_in_any_form_is_read_back(written: Decimal, form: str) -> None:
     assert number_in(form.format(written)) == written
-
-
-def test_the_last_number_counts_unless_the_first_is_asked_for() -> None:
-    assert number_in("2 + 3 = 5") == 5
-    assert number_in("2 + 3 = 5", take="first") == 2
-
-
-def test_a_decimal_comma_is_read_where_it_is_asked_for() -> None:
-    assert number_in("1.234,56 €", decimal=",") == Decimal("1234.56")
-    assert number_in("1 000,5", decimal=",") == Decimal("1000.5")
-    assert number_in("1,000.50", decimal=",") is None
-    assert number_in("1.5", decimal=",") is None
 
 
 @pytest.mark.parametrize(
@@ -122,41 +98,56 @@ def test_what_is_no_number_cannot_be_expected(expected: Json) -> None:
     assert why(number(expecting(expected), reply("18"))).startswith("no number is expected")
 
 
-def test_the_tolerance_is_inclusive_and_exact_in_decimals() -> None:
-    assert value(number(expecting(18), reply("18.01"), tolerance=0.01)) == 1
-    assert value(number(expecting(18), reply("18.011"), tolerance=0.01)) == 0
+MARKED, TAGGED = "A: 5? No.\nA: 18\n", "<answer>18</answer> of 30"
 
 
-def test_a_relative_tolerance_is_a_share_of_the_expected_number() -> None:
-    assert value(number(expecting(200), reply("210"), relative=0.05)) == 1
-    assert value(number(expecting(200), reply("211"), relative=0.05)) == 0
+@pytest.mark.parametrize(
+    ("expected", "answer", "options", "right"),
+    [
+        (18, "18.01", {"tolerance": 0.01}, 1),  # inclusive, and exact in decimals
+        (18, "18.011", {"tolerance": 0.01}, 0),
+        (200, "210", {"relative": 0.05}, 1),  # a share of the expected number
+        (200, "211", {"relative": 0.05}, 0),
+        (5, "2 + 3 = 5", {}, 1),  # the last number counts
+        (2, "2 + 3 = 5", {"take": "first"}, 1),
+        (18, MARKED, {"after": "A:", "take": "first"}, 1),  # at the marker's last place
+        (5, MARKED, {"after": "A:", "occurrence": "first", "take": "first"}, 1),
+        (18, TAGGED, {"pattern": "<answer>(.*?)</answer>"}, 1),  # by the first group
+        (30, TAGGED, {"pattern": r"of \d+"}, 1),
+        (0.5, "It is 50%.", {"percent": True}, 1),
+        ("50 %", "0.5", {"percent": True}, 1),
+        (0.5, r"50\%", {}, 0),
+        (50, "50%", {}, 1),
+        (1234.56, "1.234,56 €", {"decimal": ","}, 1),
+        (1000.5, "1 000,5", {"decimal": ","}, 1),
+        (1000.5, "1,000.50", {"decimal": ","}, 0),
+        (1.5, "1.5", {"decimal": ","}, 0),
+    ],
+)
+def test_options_say_which_number_counts_and_how_near_it_must_be(
+    expected: Json, answer: str, options: Any, right: int
+) -> None:
+    assert value(number(expecting(expected), reply(answer), **options)) == right
 
 
-def test_only_what_follows_a_marker_is_read_at_its_last_place_or_its_first() -> None:
-    answered = reply("A: 5? No.\nA: 18\n")
-    assert value(number(expecting(18), answered, after="A:", take="first")) == 1
-    first = {"after": "A:", "occurrence": "first", "take": "first"}
-    assert value(number(expecting(5), answered, **first)) == 1  # type: ignore[arg-type]  # literals
-    assert reason(number(expecting(18), reply("18"), after="A:")) == (
-        "expected 18; 'A:' is not in '18'"
-    )
-
-
-def test_a_pattern_says_where_the_number_stands_by_its_first_group() -> None:
-    answered = reply("<answer>18</answer> of 30")
-    assert value(number(expecting(18), answered, pattern="<answer>(.*?)</answer>")) == 1
-    assert value(number(expecting(30), answered, pattern=r"of \d+")) == 1
+@pytest.mark.parametrize(
+    ("expected", "answer", "options", "why_so"),
+    [
+        ("1,000", "it is 900.50", {"tolerance": 5}, "1000 within 5; the number is 900.5"),
+        (3, "I have 3. It costs 1.000,50", {}, "3; '1.000,50' is not a number"),
+        (18, "18", {"after": "A:"}, "18; 'A:' is not in '18'"),
+    ],
+)
+def test_a_reason_shows_what_was_expected_and_what_was_read(
+    expected: Json, answer: str, options: Any, why_so: str
+) -> None:
+    result = number(expecting(expected), reply(answer), **options)
+    assert (value(result), reason(result)) == (0, f"expected {why_so}")
 
 
 def test_a_pattern_that_backtracks_is_unscored() -> None:
     scored = number(expecting(1), reply("a" * 5000 + "b"), pattern=r"^(a|a)*$")
     assert "backtracks" in why(scored)
-
-
-def test_a_reason_shows_both_numbers() -> None:
-    assert reason(number(expecting("1,000"), reply("it is 900.50"), tolerance=5)) == (
-        "expected 1000 within 5; the number is 900.5"
-    )
 
 
 @pytest.mark.parametrize(
