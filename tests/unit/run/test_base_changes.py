@@ -388,7 +388,9 @@ def test_new_evalsets_do_not_dilute_those_of_the_base(running: Project, server: 
     assert result.decision is Decision.FAIL
     tested = {finding.evalset: finding for finding in result.findings("no_worse")}
     assert tested["support"].decision is Decision.FAIL
-    assert tested["support"].estimate.p_adjusted == tested["support"].estimate.p_regression
+    estimate = tested["support"].estimate
+    assert estimate is not None
+    assert estimate.p_adjusted == estimate.p_regression
     new = [text.why for text in result.findings("evalset")]
     assert len(new) == 20
     assert new[0].startswith("this change adds the evalset trivial0 (24 cases)")
