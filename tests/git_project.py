@@ -14,10 +14,8 @@ from __future__ import annotations
 import contextlib
 import io
 import json
-import os
 import shutil
 import subprocess
-import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -25,7 +23,7 @@ from typing import Any
 
 from llmops_cli.cli.main import run
 from llmops_cli.stores.registry import Registry
-from tests.projects import Process, Result
+from tests.projects import Process, Project, Result
 
 CASES = 60
 LLMOPS_YAML = "models:\n  tiny: {provider: embedded}\nenvironments: [production]\n"
@@ -64,17 +62,13 @@ class GitProject:
 
     def start(self, *arguments: str, env: Mapping[str, str] | None = None, **how: Any) -> Process:
         """The program, in a process of its own."""
-        command = [sys.executable, "-m", "llmops_cli", *arguments]
-        context = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[1]), **(env or {})}
-        return Process(command, self.root, context, **how)
+        return Project(root=self.root).start(*arguments, env=env, **how)
 
     def git(self, *arguments: str) -> str:
         return git(self.root, *arguments)
 
     def write(self, path: str, text: str) -> None:
-        target = self.root / path
-        target.parent.mkdir(parents=True, exist_ok=True)
-        target.write_text(text, encoding="utf-8")
+        Project(root=self.root).write(path, text)
 
     def say(self, name: str, system: str = "Answer.", *, broken: int = 0) -> None:
         """The prompt `name` with another system message, and `broken` wrong examples."""

@@ -245,14 +245,11 @@ class Project:
             assert result.code == 0, f"{arguments}: {result.text}"
 
 
-def run_on_terminal(
-    folder: Path, *arguments: str, typed: bytes = b"", env: Mapping[str, str] | None = None
-) -> tuple[int, str]:
+def run_on_terminal(folder: Path, *arguments: str, typed: bytes = b"") -> tuple[int, str]:
     """Run the program on a terminal where `typed` is typed: its exit code and what was shown."""
     ours, theirs = pty.openpty()
-    command, environ = [*LLMOPS, *arguments], {**os.environ, **(env or {})}
     process = subprocess.Popen(
-        command, cwd=folder, env=environ, stdin=theirs, stdout=theirs, stderr=theirs
+        [*LLMOPS, *arguments], cwd=folder, stdin=theirs, stdout=theirs, stderr=theirs
     )
     os.close(theirs)
     os.write(ours, typed)

@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -51,18 +51,11 @@ class Actions:
 
     def report(self, report: Report, places: SourceLocations) -> None:
         """Show a finished run: annotations, summary and outputs."""
-        from llmops_cli.core.report import SourceLocations
         from llmops_cli.render.github import remarks
         from llmops_cli.render.json import output_lines, outputs
         from llmops_cli.render.markdown import markdown_report
 
-        in_repository = SourceLocations(
-            prompts={name: self._place(place) for name, place in places.prompts.items()},
-            evalsets={name: self._place(place) for name, place in places.evalsets.items()},
-            cases={key: self._place(place) for key, place in places.cases.items()},
-            project=None if places.project is None else self._place(places.project),
-        )
-        _annotate(remarks(report, in_repository))
+        self._annotate(remarks(report, places))
         _append("GITHUB_STEP_SUMMARY", markdown_report(report, limit_bytes=SUMMARY_BYTES))
         _append("GITHUB_OUTPUT", output_lines(outputs(report)))
 
@@ -74,16 +67,14 @@ class Actions:
         broken = [problem for problem in growth.problems if strict or not problem.warning]
         if not broken:
             return
-        _annotate(
-            [
-                Annotation(
-                    level="error",
-                    title="llmops fsck",
-                    message=problem.message,
-                    where=self._place(Location(path=problem.where)),
-                )
-                for problem in broken
-            ]
+        self._annotate(
+            Annotation(
+                level="error",
+                title="llmops fsck",
+                message=problem.message,
+                where=Location(path=problem.where),
+            )
+            for problem in broken
         )
         listed = "\n".join(f"{problem.where}: {problem.message}" for problem in broken)
         title = "### ❌ The registry is broken"
@@ -101,12 +92,9 @@ class Actions:
         except LlmopsError as error:
             message = f"{error.message}\n{error.hint}" if error.hint else error.message
             if isinstance(error, InvalidFiles):
-                placed = (
-                    replace(problem, where=self._place(problem.where)) for problem in error.problems
-                )
-                _annotate(problems(placed))
+                self._annotate(problems(error.problems))
             else:
-                _annotate([Annotation(level="error", title="llmops", message=message)])
+                self._annotate([Annotation(level="error", title="llmops", message=message)])
             page = f"### ⛔ No verdict\n\n{fenced(message, PROBLEM)}\n"
             _append("GITHUB_STEP_SUMMARY", page)
             values = {
@@ -117,8 +105,8 @@ class Actions:
             _append("GITHUB_OUTPUT", output_lines(values))
             raise
 
-    def _place(self, where: Location) -> Location:
-        """Return a place in the project as one in the repository, which is what GitHub knows."""
+    def _annotate(self, annotations: Iterable[Annotation]) -> None:
+        """Show annotations at their places in the repository, which are what GitHub knows."""
         from llmops_cli.project.project import find_root
 
         try:
@@ -126,14 +114,18 @@ class Actions:
         except Refused:
             root = self.start
         checkout = Path(os.environ.get("GITHUB_WORKSPACE") or root).resolve()
-        path = (root / where.path).resolve()
-        inside = path.is_relative_to(checkout)
-        return Location(
-            path=path.relative_to(checkout).as_posix() if inside else where.path, line=where.line
+
+        def placed(where: Location) -> Location:
+            path = (root / where.path).resolve()
+            inside = path.is_relative_to(checkout)
+            return replace(where, path=path.relative_to(checkout).as_posix()) if inside else where
+
+        _write_commands(
+            [replace(one, where=placed(one.where)) if one.where else one for one in annotations]
         )
 
 
-def _annotate(annotations: Sequence[Annotation]) -> None:
+def _write_commands(annotations: Sequence[Annotation]) -> None:
     from llmops_cli.render.github import workflow_commands
 
     sys.stdout.flush()
@@ -234,7 +226,7 @@ def _warn(why: str) -> None:
     """Warn GitHub and people that there is no comment; the command succeeds."""
     from llmops_cli.render.github import Annotation
 
-    _annotate([Annotation(level="warning", title="llmops", message=f"no comment: {why}")])
+    _write_commands([Annotation(level="warning", title="llmops", message=f"no comment: {why}")])
 
 
 def read_report(path: Path) -> Report | None:

@@ -25,14 +25,9 @@ from llmops_cli.project.documents import Document, load_yaml
 from llmops_cli.project.evalsets import EvalsetHeader, EvalsetReader
 from llmops_cli.project.models import Check, ModelReader, ProjectContext
 from llmops_cli.project.paths import MAX_FILE, Absent, Folder, Problems, Source, Unreadable
+from llmops_cli.project.policy import read_gate
 from llmops_cli.project.prompts import PromptReader
-from llmops_cli.project.schema import (
-    WrittenEnvironment,
-    WrittenProject,
-    WrittenPrompt,
-    read_gate,
-    validated,
-)
+from llmops_cli.project.schema import WrittenEnvironment, WrittenProject, WrittenPrompt, validated
 
 if TYPE_CHECKING:
     from llmops_cli.core.watch import WatchSettings

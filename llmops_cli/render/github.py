@@ -40,7 +40,7 @@ class Annotation:
     title: str
     message: str
     where: Location | None = None
-    """Its path is relative to the repository; None: the run as a whole."""
+    """None: the run as a whole."""
 
 
 def remarks(report: Report, places: SourceLocations) -> list[Annotation]:
@@ -60,7 +60,7 @@ def remarks(report: Report, places: SourceLocations) -> list[Annotation]:
 
 
 def problems(listed: Iterable[Problem]) -> list[Annotation]:
-    """Return mistakes in a project's files, each at its line; paths are those in the repository."""
+    """Return mistakes in a project's files, each at its line."""
     return [
         Annotation(
             level="error",

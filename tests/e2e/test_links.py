@@ -34,7 +34,9 @@ def gate_the_change(repo: GitProject) -> tuple[int, str]:
     repo.git("branch", "-f", "base")
     if (repo.root / "llmops.yaml").is_symlink():
         (repo.root / "llmops.yaml").unlink()
-    repo.write("llmops.yaml", "models:\n  tiny: {provider: embedded}\ngate: {rules: [{floor: 0.1}]}\n")
+    repo.write(
+        "llmops.yaml", "models:\n  tiny: {provider: embedded}\ngate: {rules: [{floor: 0.1}]}\n"
+    )
     repo.say("support", "Answer badly.", broken=3)
     result = repo.run("eval", "--base", "base")
     return result.code, result.text

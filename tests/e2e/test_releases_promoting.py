@@ -53,8 +53,7 @@ def test_measuring_again_does_not_change_a_verdict(repo: GitProject) -> None:
 
 def test_a_person_at_a_terminal_is_asked(repo: GitProject) -> None:
     def ask(answer: bytes) -> str:
-        env = {"PYTHONPATH": str(Path(__file__).parents[2])}
-        return run_on_terminal(repo.root, "promote", "support@v2", typed=answer, env=env)[1]
+        return run_on_terminal(repo.root, "promote", "support@v2", typed=answer)[1]
 
     assert ask(b"n\n").count("measure now? 120 calls, about $0.00") == 1
     assert repo.runs("support") == 1
