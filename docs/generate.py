@@ -24,7 +24,7 @@ from llmops_cli.core.policy import DEFAULT_RULES, RULES, rule_options
 from llmops_cli.core.ports import Option, ScorerKind
 from llmops_cli.plugins.providers import PROVIDERS
 from llmops_cli.plugins.scorers import SCORERS
-from llmops_cli.project.schema import bare_option
+from llmops_cli.project.policy import bare_option
 
 ROOT = Path(__file__).parents[1]
 PART = re.compile(r"(<!-- generated: (?P<name>\w+) -->\n).*?(<!-- end -->)", re.DOTALL)

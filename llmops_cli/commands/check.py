@@ -7,13 +7,13 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from llmops_cli.core.errors import InvalidFiles, Location, Problem, suggestion
-from llmops_cli.core.policy import gated_metrics
+from llmops_cli.core.policy import Critical, gated_metrics
 from llmops_cli.core.prompt import Evalset, ScorerSpec
 from llmops_cli.gate.comparison import PASS_METRIC
 from llmops_cli.gate.paired_test import what_it_can_show
 from llmops_cli.plugins.catalog import catalog
+from llmops_cli.project.policy import policy_of
 from llmops_cli.project.project import PROJECT_FILE, Project, check_project, find_root
-from llmops_cli.project.schema import policy_of
 from llmops_cli.project.templates import Templates, documents_of
 from llmops_cli.run.workspace import options_check
 
@@ -45,6 +45,8 @@ class Checked:
     """Tables with the columns whose cells were read as JSON, because a scorer takes values."""
     drafts: tuple[str, ...] = ()
     """Evalsets with drafts that wait for a review."""
+    unread_marks: tuple[str, ...] = ()
+    """Evalsets whose critical cases no rule reads."""
 
 
 def check_all(start: Path) -> Checked:
@@ -96,6 +98,13 @@ def check_all(start: Path) -> Checked:
             f"{'s wait' if evalset.drafts > 1 else ' waits'} for a review"
             for evalset in evalsets
             if evalset.drafts
+        ),
+        unread_marks=tuple(
+            f"{evalset.name}: no rule reads which cases are critical in {environment.name}"
+            for evalset in evalsets
+            for environment in project.environments
+            if any(case.critical for case in evalset.cases)
+            and Critical() not in policy_of(project.gate, evalset.gate, environment.gate).rules
         ),
     )
 

@@ -172,6 +172,8 @@ def _without_none(hint: object) -> object:
 
 RULES: Mapping[str, type[Rule]] = {rule_name(kind): kind for kind in get_args(Rule)}
 
+SAFETY_RULES: tuple[Rule, ...] = (Critical(), Errors(), Coverage())
+"""Rules that hold unless a policy switches them off by name."""
 DEFAULT_RULES: tuple[Rule, ...] = (Critical(), NoWorse(), Errors(), Coverage())
 
 

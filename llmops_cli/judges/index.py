@@ -18,8 +18,8 @@ from llmops_cli.core.records import Calibration, instrument_of
 from llmops_cli.core.result import Metric
 from llmops_cli.gate.calibration import gates
 from llmops_cli.project.paths import MAX_FILE
+from llmops_cli.project.policy import policy_of
 from llmops_cli.project.project import Project
-from llmops_cli.project.schema import policy_of
 from llmops_cli.run.scorers import Scorers
 from llmops_cli.stores.calibrations import Calibrations
 

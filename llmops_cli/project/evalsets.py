@@ -31,6 +31,7 @@ from llmops_cli.project.documents import Document
 from llmops_cli.project.inputs import is_required, mismatch
 from llmops_cli.project.models import ProjectContext
 from llmops_cli.project.paths import Problems, Unreadable, within
+from llmops_cli.project.policy import read_gate, spelled
 from llmops_cli.project.prompts import case_rows, message_of, scorer_entries
 from llmops_cli.project.schema import (
     NAME,
@@ -38,8 +39,6 @@ from llmops_cli.project.schema import (
     WrittenCase,
     WrittenEvalset,
     WrittenPrompt,
-    read_gate,
-    spelled,
     validated,
 )
 from llmops_cli.project.scorers import ScorerReader, structured_fields

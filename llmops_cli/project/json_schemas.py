@@ -14,6 +14,7 @@ from pydantic.errors import PydanticInvalidForJsonSchema
 
 from llmops_cli.core.ports import Catalog, Option, ScorerKind
 from llmops_cli.project.models import model_shape
+from llmops_cli.project.policy import bare_option
 from llmops_cli.project.schema import (
     RULE_OPTIONS,
     ModelParameters,
@@ -21,7 +22,6 @@ from llmops_cli.project.schema import (
     WrittenEvalset,
     WrittenProject,
     WrittenPrompt,
-    bare_option,
 )
 
 DIALECT = "https://json-schema.org/draft/2020-12/schema"

@@ -28,7 +28,7 @@ from pydantic import (
 )
 
 from llmops_cli.core.errors import Location, suggestion
-from llmops_cli.core.policy import RULES, Policy, Rule, rule_options
+from llmops_cli.core.policy import RULES, Rule, rule_options
 from llmops_cli.project.paths import Problems
 
 NAME = r"^[a-z0-9][a-z0-9._-]*(/[a-z0-9][a-z0-9._-]*)*$"
@@ -255,7 +255,8 @@ class Gate(Written):
     beta: Rate | None = None
     on_inconclusive: Literal["warn", "fail", "rerun"] | None = None
     rules: Annotated[list[Any], Field(min_length=1)] | None = Field(
-        default=None, description="Replaces [critical, no_worse, errors, coverage]"
+        default=None,
+        description="Replaces [no_worse]; critical, errors, coverage hold, or are `off`",
     )
     baseline_repeats: Repeats | None = None
     baseline_max_age: Positive | None = Field(default=None, description="Days")
@@ -530,66 +531,3 @@ def _model(annotation: Any) -> type[BaseModel] | None:
     if isinstance(annotation, type) and issubclass(annotation, BaseModel):
         return annotation
     return next(filter(None, map(_model, get_args(annotation))), None)
-
-
-def policy_of(*patches: Mapping[str, Any]) -> Policy:
-    """Return the policy that validated patches, weakest first, make together."""
-    merged = {key: value for patch in patches for key, value in patch.items()}
-    if "rules" in merged:
-        merged["rules"] = tuple(map(rule_of, merged["rules"]))
-    return Policy(**merged)
-
-
-def rule_of(written: str | Mapping[str, Any]) -> Rule:
-    """Return one rule from any of its spellings."""
-    name, values = spelled(written)
-    options = rule_options(RULES[name])
-    return RULES[name](**{item.field: values[item.key] for item in options if item.key in values})
-
-
-def bare_option(name: str) -> str | None:
-    """Return the option that `name: value` sets; None if the rule takes no value."""
-    return next((option.key for option in rule_options(RULES[name]) if option.bare), None)
-
-
-def spelled(written: str | Mapping[str, Any]) -> tuple[str, Mapping[str, Any]]:
-    """Return name and options of a rule in any of its spellings."""
-    ((name, value),) = ({written: None} if isinstance(written, str) else written).items()
-    if value is None or isinstance(value, Mapping):
-        return name, value or {}
-    return name, {str(bare_option(name)): value}
-
-
-def read_gate(gate: Gate, where: Where, problems: Problems, *at: str | int) -> dict[str, Any]:
-    """Return the keys that the patch sets, as plain data; `at` is where it stands in its file."""
-    patch = gate.model_dump(exclude_unset=True, exclude_none=True)
-    if "rules" in patch:
-        patch["rules"] = [
-            rule
-            for position, written in enumerate(patch["rules"])
-            if (rule := _rule(written, where, problems, *at, "rules", position)) is not None
-        ]
-    return patch
-
-
-def _rule(
-    written: Any, where: Where, problems: Problems, *at: str | int
-) -> str | dict[str, Any] | None:
-    """Return a rule as its name, or its name and options; None, and a problem, if it is wrong."""
-    name = next(iter(written)) if isinstance(written, dict) and len(written) == 1 else written
-    hint: str | None
-    if not isinstance(name, str):
-        message, hint = "not a rule", "write `name`, `name: value` or `name: {options}`"
-    elif name not in RULE_OPTIONS:
-        message, hint = f"unknown rule '{name}'", suggestion(name, list(RULE_OPTIONS))
-    elif isinstance(written, dict) and not (isinstance(written[name], dict) or bare_option(name)):
-        message, hint = f"the rule '{name}' takes no value", None
-    else:
-        _, options = spelled(written)
-        shape = validated(RULE_OPTIONS[name], options, where, problems, *at, name)
-        if shape is None:
-            return None
-        plain = shape.model_dump(exclude_unset=True, exclude_none=True)
-        return {name: plain} if plain else name
-    problems.add(where(*at), message, hint)
-    return None

@@ -16,7 +16,7 @@ from pathlib import Path
 
 from llmops_cli.core.policy import Anchor
 from llmops_cli.core.records import Event
-from llmops_cli.project.schema import policy_of
+from llmops_cli.project.policy import policy_of
 from llmops_cli.run.workspace import Workspace
 from llmops_cli.stores.evidence import data_files, has_rows
 from llmops_cli.stores.registry import Registry, move_before

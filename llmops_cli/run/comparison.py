@@ -22,8 +22,8 @@ from llmops_cli.core.policy import Anchor, Decision, Environment, Finding, Polic
 from llmops_cli.core.prompt import Case, Evalset, Model
 from llmops_cli.core.records import EvalsetFacts, Event
 from llmops_cli.gate.calibration import GatingJudge, shrinkage
+from llmops_cli.project.policy import policy_of
 from llmops_cli.project.project import Project, load_project
-from llmops_cli.project.schema import policy_of
 from llmops_cli.run.base_changes import (
     BaseSnapshot,
     base_snapshot,

@@ -98,6 +98,7 @@ def _decide(run: Run) -> None:
             },
             partial=run.partial,
             look=evalset_run.look,
+            new=comparison.base.lacks(evalset.name),
         )
         inputs.setdefault(comparison.candidate.name, []).append(gate_input)
         changes[comparison.candidate.name] = comparison.changes

@@ -313,6 +313,17 @@ def test_a_critical_case_that_fails_is_not_averaged_away(tmp_path: Path) -> None
 # Nobody is there -----------------------------------------------------------------------------
 
 
+@pytest.mark.parametrize(("rule", "code"), [([], 1), ([{"critical": "off"}], 0)])
+def test_a_critical_case_blocks_under_rules_that_do_not_name_it(
+    tmp_path: Path, server: Server, rule: list[dict[str, str]], code: int
+) -> None:
+    project = make_project(tmp_path, server.url, cases=100)
+    cases = make_cases(100)
+    project.cases([{**cases[0], "expected": "no", "critical": True}, *cases[1:]])
+    project.evalset(gate={"rules": [{"floor": 0.9}, *rule]})
+    assert project.run("eval").code == code
+
+
 def test_an_endpoint_that_is_down_is_incomplete_within_seconds(tmp_path: Path) -> None:
     with socket.socket() as reserved:
         reserved.bind(("127.0.0.1", 0))  # bound, not listening: connections are refused

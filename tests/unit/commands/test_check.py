@@ -46,6 +46,16 @@ def test_the_columns_that_are_read_as_json_are_reported(project: Project) -> Non
     assert told == ("evalsets/support.csv: `expected` is read as JSON",)
 
 
+def test_critical_cases_that_no_rule_reads_are_reported(project: Project) -> None:
+    cases = make_cases(CASES)
+    project.cases([{**cases[0], "critical": True}, *cases[1:]])
+    project.evalset(gate={"rules": ["no_worse", {"floor": 0.9}]})
+    assert check_all(project.root).unread_marks == ()
+    project.evalset(gate={"rules": ["no_worse", {"critical": "off"}]})
+    (note,) = check_all(project.root).unread_marks
+    assert note == "support: no rule reads which cases are critical in production"
+
+
 def test_an_evalset_of_two_prompts_is_checked_for_both(project: Project) -> None:
     project.write("prompts/other.prompt.yml", project.read("prompts/support.prompt.yml"))
     project.evalset(prompt=["support", "other"])

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from llmops_cli.core.prompt import ScorerSpec
-from llmops_cli.project.schema import policy_of
+from llmops_cli.project.policy import policy_of
 from tests.unit.project.conftest import CASE, Written
 
 PATH = "evalsets/support.yaml"

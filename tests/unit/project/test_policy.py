@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+from typing import Any
+
+import pytest
+
+from llmops_cli.core.errors import Location
 from llmops_cli.core.policy import (
     Anchor,
     Cost,
@@ -15,7 +20,9 @@ from llmops_cli.core.policy import (
     Regressed,
     Tokens,
 )
-from llmops_cli.project.schema import policy_of, rule_of
+from llmops_cli.project.paths import Problems
+from llmops_cli.project.policy import policy_of, read_gate, rule_of
+from llmops_cli.project.schema import Gate
 
 
 def test_nothing_written_is_the_default_policy() -> None:
@@ -28,11 +35,30 @@ def test_later_patches_override_key_by_key() -> None:
     assert policy == Policy(margin=0.2, alpha=0.01, judges="calibrated")
 
 
-def test_rules_replace_the_whole_list() -> None:
-    assert policy_of({"rules": ["critical", "errors"]}, {"rules": [{"floor": 0.9}]}).rules == (
+SAFE = (Critical(), Errors(), Coverage())
+
+
+def test_rules_replace_those_about_quality_and_the_safety_rules_hold() -> None:
+    floor: dict[str, Any] = {"rules": [{"floor": 0.9}]}
+    assert policy_of({"rules": ["critical", "no_worse"]}, floor).rules == (
         Floor(minimum=0.9),
+        *SAFE,
     )
-    assert policy_of({"rules": ["critical"]}, {"margin": 0.1}).rules == (Critical(),)
+    assert policy_of({"rules": ["critical"]}, {"margin": 0.1}).rules == SAFE
+
+
+@pytest.mark.parametrize("off", [False, "off"])
+def test_a_safety_rule_is_switched_off_by_name(off: object) -> None:
+    policy = policy_of({"rules": ["no_worse", {"critical": off}, {"errors": 0.5}]})
+    assert policy.rules == (NoWorse(), Errors(maximum=0.5), Coverage())
+
+
+def test_other_rules_are_not_switched_off_but_left_out() -> None:
+    problems = Problems()
+    written = Gate(rules=[{"no_worse": "off"}, {"cost": False}, {"critical": "off"}])
+    rules = read_gate(written, lambda *_: Location(path="llmops.yaml"), problems)["rules"]
+    assert rules == [{"no_worse": {"metric": "off"}}, {"critical": False}]
+    assert len(problems) == 1
 
 
 def test_every_rule_in_its_short_and_its_long_spelling() -> None:

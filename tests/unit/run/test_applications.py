@@ -250,7 +250,7 @@ def test_a_prompt_of_an_application_may_have_messages_and_parameters(
         ({**HTTP, "request": {"q": "{{ 'a' | nope }}"}}, "'request': unknown filter 'nope'"),
         (
             {**HTTP, "base_url": "http://169.254.169.254/"},
-            "'app': 169.254.169.254 is an address that is",
+            "'app': 'base_url' 'http://169.254.169.254/' is not called: 169.254.169.254 is an",
         ),
     ],
 )
