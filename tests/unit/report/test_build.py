@@ -103,9 +103,7 @@ def test_calls_of_this_run_have_a_latency_and_reused_answers_none(project: Proje
 
 def test_after_a_pass_comes_a_promotion_of_the_working_copy(running: Project) -> None:
     running.prompt(system="Next.")
-    assert gate(running).prompt.next_steps == (
-        "llmops promote support --to production -m 'why'",
-    )
+    assert gate(running).prompt.next_steps == ("llmops promote support --to production -m 'why'",)
 
 
 def test_after_a_released_pass_comes_a_promotion(running: Project) -> None:
