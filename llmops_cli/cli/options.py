@@ -283,7 +283,6 @@ NoCache = Annotated[
 ]
 Commit = Annotated[bool, option("Git", "Commit what is written under .llmops/.", "--commit")]
 Push = Annotated[bool, option("Git", "Commit, fetch and push the branch (never forced).", "--push")]
-Version = Annotated[str, argument("NAME@VERSION", "Example: support@v3.")]
 Environment = Annotated[
     str | None, option("Options", "The environment. Default: the last.", "--to", metavar="ENV")
 ]
