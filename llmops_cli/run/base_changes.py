@@ -85,8 +85,8 @@ def merge_base(workspace: Workspace) -> Project | None:
 
     def gating_files(revision: Revision) -> Mapping[str, str]:
         """Return the git id of each relevant file, by path."""
-        blobs = revision.blobs.items()
-        return {path: blob for path, blob in blobs if path.startswith(GATING_FILES)}
+        blobs = {**revision.blobs, **revision.links}
+        return {path: blob for path, blob in blobs.items() if path.startswith(GATING_FILES)}
 
     try:
         left = checkout.merge_base(workspace.base)
@@ -305,7 +305,7 @@ def model_changes(
     The models are those that answer for `targets` or judge on `evalsets`. Yields nothing without a
     base, or if the project is newer than the base.
     """
-    if workspace.base is None or not has_project_file(workspace.root, workspace.rules.source):
+    if workspace.base is None or not has_project_file(workspace.rules.source):
         return
     used = [target.target.model for target in targets if target is not None]
     for evalset in evalsets:
