@@ -122,7 +122,9 @@ def read_answers(
             redact=workspace.redact,
             counters=workspace.counters,
         )
-        calls = JudgeCallCache(engine, workspace.results_of, reachable=reachable)
+        calls = JudgeCallCache(
+            engine, workspace.results_of, source=workspace.source_of, reachable=reachable
+        )
         models = bound.judge.models if bound.judge else ()
         workers = sum(model.limits.max_concurrency for model in models)
         async with engine, AsyncExitStack() as stack, anyio.create_task_group() as group:
@@ -143,7 +145,7 @@ def read_answers(
                     ask=context.judge_client(bound, first=SECOND_READING if answer.second else 0),
                 )
                 if stores and stored is None and isinstance(reading, Score):
-                    results.put_score(key, reading)
+                    results.put_score(key, reading, bound.source)
                 readings.scores[at] = reading
                 done += 1
                 unscored += isinstance(reading, Unscored)

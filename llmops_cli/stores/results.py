@@ -9,8 +9,8 @@ SQLite in write-ahead mode, one file under `.llmops/store/`. Its promises:
   answer takes the key and the earlier one stays as a further trial. An answer dated a day after it
   was made comes from a clock that ran ahead, and is not later. Only a completion that is known by
   its digest alone is replaced, by one with a text.
-- Every row has a checksum over its key, source and value. A damaged row is a miss: it is removed and
-  counted in `notes`, never returned. A damaged file is moved aside and a new one started.
+- Every row has a checksum over its key, source and value. A damaged row is a miss: it is removed
+  and counted in `notes`, never returned. A damaged file is moved aside and a new one started.
 - Every row names its source. One whose source doesn't count in this run (`stores.sources`) is a
   miss: it stays, and an answer that is made instead takes its key.
 - Several processes may use one store; a store of a newer llmops is refused, an older one migrated.
@@ -77,9 +77,9 @@ def open_results(
 ) -> Iterator[ResultsStore]:
     """Open the store in `folder` (created if missing); None: a private one, gone on closing.
 
-    `sources` are those that count; None: any. `durable` waits for the disk at every write, against power cuts. A folder that cannot be
-    written gives a private store and a note. Raises `Refused` for a store of a newer llmops and
-    `Unmeasured` where the disk refuses.
+    `sources` are those that count; None: any. `durable` waits for the disk at every write, against
+    power cuts. A folder that cannot be written gives a private store and a note. Raises `Refused`
+    for a store of a newer llmops and `Unmeasured` where the disk refuses.
     """
     store = ResultsStore(folder, durable=durable, sources=sources)
     try:
