@@ -312,7 +312,7 @@ def effort(side: SideSummary) -> str:
         first = f"{side.first_token_p50:.2f} s median, {side.first_token_p95:.2f} s at the 95th"
         parts.append(f"first token {first}")
     if side.served_models:
-        parts.append("answered by " + ", ".join(side.served_models))
+        parts.append("answered by " + listed(side.served_models))
     return " · ".join(parts)
 
 

@@ -47,6 +47,8 @@ GATING_FILES = ("llmops.yaml", "prompts/", "evalsets/")
 class BaseSnapshot:
     """The evalsets that gated a prompt at the base revision."""
 
+    revision: str | None = None
+    """None: none was named."""
     evalsets: Mapping[str, Evalset] = field(default_factory=dict)
     metrics: Mapping[str, Sequence[Metric]] = field(default_factory=dict)
     """The metrics of each evalset, by its name."""
@@ -59,6 +61,10 @@ class BaseSnapshot:
         """Return the cases that the branch lacks, as findings about `evalset` name them."""
         others = (f"{name}/{case}" for name, ids in self.added_since.items() for case in ids)
         return frozenset({*self.added_since.get(evalset, ()), *others})
+
+    def lacks(self, evalset: str) -> bool:
+        """Return whether `evalset` did not gate the prompt at the base revision."""
+        return self.revision is not None and evalset not in self.evalsets
 
     def ids(self, evalset: str) -> tuple[str, ...]:
         """Return the ids of the cases that `evalset` had."""
@@ -80,8 +86,8 @@ def merge_base(workspace: Workspace) -> Project | None:
 
     def gating_files(revision: Revision) -> Mapping[str, str]:
         """Return the git id of each relevant file, by path."""
-        blobs = revision.blobs.items()
-        return {path: blob for path, blob in blobs if path.startswith(GATING_FILES)}
+        blobs = {**revision.blobs, **revision.links}
+        return {path: blob for path, blob in blobs.items() if path.startswith(GATING_FILES)}
 
     try:
         left = checkout.merge_base(workspace.base)
@@ -106,6 +112,7 @@ def base_snapshot(workspace: Workspace, prompt: str, left: Project | None) -> Ba
     with reading(workspace.base):
         loaded = rules.load(rules.evalsets_of(prompt))
         return BaseSnapshot(
+            revision=workspace.base,
             evalsets={evalset.name: evalset for evalset in loaded},
             metrics={evalset.name: at_base.scorers(evalset).metrics for evalset in loaded},
             added_since={} if left is None else _added_since(loaded, left, prompt),
@@ -145,6 +152,11 @@ def evalset_changes(
     for evalset in now:
         earlier = base.evalsets.get(evalset.name)
         if earlier is None:
+            if base.lacks(evalset.name) and prompt in workspace.rules.prompts:
+                yield (
+                    f"this change adds the evalset {evalset.name} ({cases(len(evalset.cases))}), "
+                    "which is decided by itself: it can block, and it weakens no other evalset"
+                )
             continue
         scorers = workspace.scorers(evalset).metrics
         parts = [
@@ -295,7 +307,7 @@ def model_changes(
     The models are those that answer for `targets` or judge on `evalsets`. Yields nothing without a
     base, or if the project is newer than the base.
     """
-    if workspace.base is None or not has_project_file(workspace.root, workspace.rules.source):
+    if workspace.base is None or not has_project_file(workspace.rules.source):
         return
     used = [target.target.model for target in targets if target is not None]
     for evalset in evalsets:

@@ -39,7 +39,7 @@ from llmops_cli.plugins.catalog import (
     wrong_options,
 )
 from llmops_cli.project.models import Check
-from llmops_cli.project.paths import MAX_FILE, Source, Unreadable
+from llmops_cli.project.paths import HIDDEN, MAX_FILE, Absent, Source, Unreadable
 from llmops_cli.project.project import Project, find_root, has_project_file, load_project
 from llmops_cli.run.scorers import Scorers
 from llmops_cli.stores.calibrations import Calibrations
@@ -247,15 +247,32 @@ class AtRevision:
     name: str
 
     def read(self, path: str, *, limit: int) -> bytes:
-        content = self.revision.read(path)
+        real = self._resolve(path)
+        content = self.revision.read(real)
         if content is None:
-            raise Unreadable(f"there is no file {path!r} at {self.name}")
+            kind = Absent if real == path else Unreadable
+            raise kind(f"there is no file {path!r} at {self.name}")
         if len(content) > limit:
             raise Unreadable(f"{path!r} is larger than {limit // 1_000_000} MB")
         return content
 
     def files(self, folder: str) -> tuple[str, ...]:
-        return self.revision.files(folder)
+        top = self._resolve(folder)
+        if top in self.revision.blobs:
+            raise Unreadable(f"{folder!r} is not a folder at {self.name}")
+        below = [path.removeprefix(f"{top}/") for path in self.revision.files(top)]
+        if not below and top != folder:  # git keeps no empty folders
+            raise Unreadable(f"{folder!r} is a link to nothing at {self.name}")
+        return tuple(f"{folder}/{path}" for path in below if not HIDDEN.search(path))
+
+    def _resolve(self, path: str) -> str:
+        real = self.revision.resolve(path)
+        if real is None:
+            raise Unreadable(
+                f"{path!r} is a link that leaves the project, a submodule or a circle of links "
+                f"at {self.name}"
+            )
+        return real
 
 
 def at_revision(root: Path, name: str) -> Source:
@@ -294,9 +311,11 @@ def registry_at(base: str, root: Path, source: Source) -> Registry:
     """
 
     def chains(folder: Path) -> tuple[Event, ...]:
-        files = sorted(map(Path, source.files(folder.relative_to(root).as_posix())))
-        here = [path for path in files if root / path.parent == folder and path.match(EVENT_FILES)]
         with reading(base):
+            files = sorted(map(Path, source.files(folder.relative_to(root).as_posix())))
+            here = [
+                path for path in files if root / path.parent == folder and path.match(EVENT_FILES)
+            ]
             contents = {path: source.read(path.as_posix(), limit=MAX_FILE) for path in here}
         try:
             return chain_of((path, partial(contents.__getitem__, path)) for path in here)
@@ -313,7 +332,7 @@ def rules_at(base: str, project: Project) -> Project:
     Before the project began, its policy is the default and nothing is trusted.
     """
     source = at_revision(project.root, base)
-    if has_project_file(project.root, source):
+    if has_project_file(source):
         with reading(base):
             return load_project(project.root, project.catalog, source=source)
     try:
