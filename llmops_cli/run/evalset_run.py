@@ -348,6 +348,15 @@ class Run:
         """Return the comparison of each prompt, in the order of the run."""
         return list({id(run.comparison): run.comparison for run in self.evalset_runs}.values())
 
+    def of(self, comparison: PromptComparison) -> Run:
+        """Return this run of one prompt; `calls` are those of its sides, without judges."""
+        evalset_runs = self.evalsets_of(comparison)
+        name = comparison.candidate.name
+        calls = sum(side.state.called for item in evalset_runs for side in item.sides)
+        return replace(
+            self, evalset_runs=evalset_runs, verdicts={name: self.verdicts[name]}, calls=calls
+        )
+
     def evalsets_of(self, comparison: PromptComparison) -> list[EvalsetRun]:
         """Return the evalsets of one prompt."""
         return [run for run in self.evalset_runs if run.comparison is comparison]
