@@ -277,10 +277,7 @@ async def call_missing(
         tell=getattr(progress, "slowed_by", ignore_wait),
     )
 
-    may_not_call = partial(workspace.may_not_call, offline=options.offline)
-    judges = JudgeCallCache(
-        engine, workspace.results_of, source=workspace.source_of, may_not_call=may_not_call
-    )
+    judges = judge_calls(workspace, engine, offline=options.offline)
     async with engine, AsyncExitStack() as stack, anyio.create_task_group() as group:
         group.start_soon(stop_on_signal, engine, run, group.cancel_scope)
         kinds = [kind for item in evalset_runs for kind in item.scorers.kinds]
@@ -297,6 +294,16 @@ async def call_missing(
     run.served |= judges.answering
     for role, spending in judges.spent.items():
         run.spent[role] = run.spent.get(role, Spending()) + spending
+
+
+def judge_calls(workspace: Workspace, engine: Engine, *, offline: bool) -> JudgeCallCache:
+    """Return the calls of judges, stored where the workspace stores their models' answers."""
+    return JudgeCallCache(
+        engine,
+        workspace.results_of,
+        source=workspace.source_of,
+        may_not_call=partial(workspace.may_not_call, offline=offline),
+    )
 
 
 async def open_scoring(

@@ -5,9 +5,8 @@ Each test is an attack of someone who may change every file of a pull request, a
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import replace
-from typing import Any
 
 import pytest
 
@@ -124,18 +123,13 @@ def test_answers_of_another_address_are_not_reused_once_it_is_reverted(
     assert server.requests == calls  # the answers of main's own model are reused
 
 
-@pytest.mark.parametrize(
-    "settings",
-    [
-        {"headers": {"x-route": "mine"}},
-        {"api_key_env": "MY_KEY"},
-    ],
-)
+@pytest.mark.parametrize("change", ["headers", "path"])
 def test_a_model_that_the_base_lacks_is_measured_in_every_run(
-    attacked: Project, server: Server, settings: Mapping[str, Any], monkeypatch: pytest.MonkeyPatch
+    attacked: Project, server: Server, change: str
 ) -> None:
-    monkeypatch.setenv("MY_KEY", "sk-something-else")
-    attacked.model |= settings
+    if change == "path":
+        attacked.url = attacked.url.replace("/v1", "/mine/v1")
+    attacked.model |= {"headers": {"x-route": "mine"}} if change == "headers" else {}
     attacked.llmops_yaml()
     calls = []
     for _ in range(2):
