@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from llmops_cli.commands.health import health_notes
 from llmops_cli.core.errors import InvalidFiles, Location, Problem, suggestion
 from llmops_cli.core.policy import Critical, gated_metrics
 from llmops_cli.core.prompt import Evalset, ScorerSpec
@@ -47,6 +48,8 @@ class Checked:
     """Evalsets with drafts that wait for a review."""
     unread_marks: tuple[str, ...] = ()
     """Evalsets whose critical cases no rule reads."""
+    health: tuple[str, ...] = ()
+    """Evalsets with cases that are alike, contradict each other or stand in a prompt's examples."""
 
 
 def check_all(start: Path) -> Checked:
@@ -98,6 +101,11 @@ def check_all(start: Path) -> Checked:
             f"{'s wait' if evalset.drafts > 1 else ' waits'} for a review"
             for evalset in evalsets
             if evalset.drafts
+        ),
+        health=tuple(
+            note
+            for evalset in evalsets
+            for note in health_notes(evalset, [project.prompts[name] for name in evalset.prompts])
         ),
         unread_marks=tuple(
             f"{evalset.name}: no rule reads which cases are critical in {environment.name}"
