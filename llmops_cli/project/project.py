@@ -54,7 +54,7 @@ class Project(ProjectContext):
     outputs: Literal["commit", "none"]
     """Whether evidence keeps the answers' texts."""
     trust: tuple[str, ...]
-    """Project files, or globs of them, whose code may run."""
+    """Project files, or globs of them, whose code may run, and servers that a change may add."""
     watch: Mapping[str, WatchSettings]
     """What is watched in production, by environment."""
 

@@ -358,7 +358,8 @@ class WrittenProject(Written):
     gate: Gate = Field(default_factory=Gate)
     evidence: Evidence = Field(default_factory=Evidence)
     trust: list[Text] = Field(
-        default_factory=list, description="Project files (globs) whose code may run"
+        default_factory=list,
+        description="Project files (globs) whose code may run, and servers that a change may add",
     )
     watch: dict[Name, Any] = {}
     defaults: WrittenDefaults = Field(default_factory=WrittenDefaults)
