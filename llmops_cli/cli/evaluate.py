@@ -285,8 +285,8 @@ def report(
         page = find_root(context.obj) / OPENED
         files.append(partial(FORMS["html"], page))
     output = sinks.output()
-    output.report(earlier)
     write_earlier_reports(files, earlier, file, Redactor.of(os.environ))
+    output.report(earlier)
     if open_page and page is not None and not _opened(page):
         output.say(f"page: {page}")
     whole = file is not None and file.suffix != ".json"

@@ -27,7 +27,13 @@ from llmops_cli.project.models import Check, ModelReader, ProjectContext
 from llmops_cli.project.paths import MAX_FILE, Absent, Folder, Problems, Source, Unreadable
 from llmops_cli.project.policy import read_gate
 from llmops_cli.project.prompts import PromptReader
-from llmops_cli.project.schema import WrittenEnvironment, WrittenProject, WrittenPrompt, validated
+from llmops_cli.project.schema import (
+    WrittenCase,
+    WrittenEnvironment,
+    WrittenProject,
+    WrittenPrompt,
+    validated,
+)
 
 if TYPE_CHECKING:
     from llmops_cli.core.watch import WatchSettings
@@ -48,7 +54,7 @@ class Project(ProjectContext):
     outputs: Literal["commit", "none"]
     """Whether evidence keeps the answers' texts."""
     trust: tuple[str, ...]
-    """Project files, or globs of them, whose code may run."""
+    """Project files, or globs of them, whose code may run, and servers that a change may add."""
     watch: Mapping[str, WatchSettings]
     """What is watched in production, by environment."""
 
@@ -174,7 +180,14 @@ class _Loader:
         models = ModelReader(self._context, document, self._problems).read(written.models)
         files, broken = self._prompts()
         prompts = {name: prompt for name, (prompt, _, _) in files.items()}
-        self._context = context = replace(self._context, models=models, prompts=prompts)
+        self._context = context = replace(
+            self._context,
+            models=models,
+            prompts=prompts,
+            default_scorers=written.defaults.scorers,
+            default_case=self._default_case(written, document),
+            defaults_at=lambda *at: document.where("defaults", "scorers", *at),
+        )
         for prompt, _, file in files.values():
             self._check_model(prompt, file, written.models)
         return Project(
@@ -263,6 +276,11 @@ class _Loader:
             message = f"{model.name} can hold no answer to {prompt.response_format}"
             hint = f"llmops.yaml says `structured_output: {model.structured_output}` of it"
             self._problems.add(where("responseFormat"), message, hint)
+
+    def _default_case(self, written: WrittenProject, document: Document) -> Mapping[str, Json]:
+        case = written.defaults.case
+        at = ("defaults", "case")
+        return case if validated(WrittenCase, case, document.where, self._problems, *at) else {}
 
     def _watch(self, written: WrittenProject, document: Document) -> Mapping[str, WatchSettings]:
         if not written.watch:

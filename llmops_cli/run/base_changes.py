@@ -15,6 +15,7 @@ the fix is to update the branch.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
 from fnmatch import fnmatchcase
@@ -300,7 +301,8 @@ def no_longer_gated(
 def model_changes(
     workspace: Workspace, evalsets: Iterable[Evalset], *targets: ResolvedTarget | None
 ) -> Iterator[str]:
-    """Yield a sentence for each model whose price, limits or address the change alters.
+    """Yield a sentence for each model that is new, or whose price, limits, address, headers or
+    secrets the change alters.
 
     The models are those that answer for `targets` or judge on `evalsets`. Yields nothing without a
     base, or if the project is newer than the base.
@@ -317,6 +319,8 @@ def model_changes(
         # by its alias if possible; without any it is new
         before = next((m for m in same if m.name == model.name), same[0] if same else None)
         parts = [*_changed_settings(before, model)]
+        if model.name in workspace.project.models and model.name not in workspace.rules.models:
+            parts.append("its name is new")
         if parts:
             yield (
                 f"this change also changes how {model.name} is priced and called: "
@@ -335,7 +339,17 @@ def _changed_settings(before: Model | None, now: Model) -> Iterator[str]:
         if old != new:
             yield f"{limit.name} {old} → {new}"
     if before.base_url != now.base_url:
-        yield "another base_url"
+        yield f"base_url {_address(before.base_url)} → {_address(now.base_url)}"
+    if before.variables != now.variables:
+        sent = (", ".join(model.variables) or "none" for model in (before, now))
+        yield f"variables that it is sent {' → '.join(sent)}"
+    if headers := {name for name, _ in before.headers.items() ^ now.headers.items()}:
+        yield f"other headers ({', '.join(sorted(headers))})"
+
+
+def _address(url: str | None) -> str:
+    """Return `url` without a password."""
+    return "its vendor's" if url is None else re.sub(r"//[^/?#]*@", "//", url)
 
 
 def _price(price: Price | None) -> str:

@@ -278,7 +278,10 @@ class EvalsetRun:
         judges = [bound.judge for bound in self.scorers.all if bound.judge]
         models = [side.spec.target.model for side in sides]
         models += (model for judge in judges for model in judge.models)
-        return tuple({model.name: model for model in models}.values())
+        unique: list[Model] = []  # two sides may call different models under one alias
+        for model in models:
+            unique += [] if model in unique else [model]
+        return tuple(unique)
 
     def _same_requests(self, side: Side) -> frozenset[int]:
         """Return the cases for which `side` needs no trials of its own."""

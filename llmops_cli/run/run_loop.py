@@ -26,10 +26,6 @@ from llmops_cli.run.selection import EvalOptions
 from llmops_cli.run.side import Side
 from llmops_cli.run.workspace import Workspace
 
-OFFLINE = Failure(
-    kind=FailureKind.NOT_ATTEMPTED, message="not called: --offline, and no result is stored"
-)
-
 
 def run_evalsets(
     workspace: Workspace,
@@ -42,6 +38,8 @@ def run_evalsets(
 
     Only a run that calls something starts an event loop.
     """
+    if workspace.makes_no_calls is not None:
+        options = replace(options, offline=True)
     run = Run(evalset_runs=evalset_runs, partial=options.selection.partial, budget=options.budget)
     damaged = workspace.results.damaged
     _measure(workspace, run, options, progress)
@@ -71,8 +69,10 @@ def run_evalsets(
 def _measure(workspace: Workspace, run: Run, options: EvalOptions, progress: Progress) -> None:
     if options.offline:
         for side in run.sides:
-            if not workspace.provider(side.spec.target.model).offline:
-                side.give_up(OFFLINE)
+            why = workspace.may_not_call(side.spec.target.model, offline=True)
+            if why is not None:
+                message = f"not called: {why}, and no result is stored"
+                side.give_up(Failure(kind=FailureKind.NOT_ATTEMPTED, message=message))
     if any(evalset_run.todo for evalset_run in run.evalset_runs):
         from llmops_cli.run.execute import call_missing, run_coroutine  # noqa: PLC0415 - imports asyncio
 

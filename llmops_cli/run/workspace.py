@@ -13,10 +13,11 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import AbstractAsyncContextManager, ExitStack, closing, contextmanager
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
-from functools import partial
+from functools import cached_property, partial
 from pathlib import Path
 from typing import NamedTuple
 
+from llmops_cli.core.ci import CiContext, ci_context, may_call
 from llmops_cli.core.digest import Json
 from llmops_cli.core.errors import IntegrityBroken, InvalidFiles, Refused
 from llmops_cli.core.policy import Policy
@@ -49,8 +50,6 @@ from llmops_cli.stores.registry import EVENT_FILES, Registry, chain_of
 from llmops_cli.stores.results import ResultsStore, open_results
 from llmops_cli.stores.run_file import RunFile, open_run
 
-FROM_ENVIRONMENT = "env:"
-"""How a header in llmops.yaml refers to a secret."""
 STORE = Path(".llmops") / "store"
 
 
@@ -96,17 +95,7 @@ class Workspace:
     def redact(self) -> Redactor:
         """Return what removes the secrets that the project or the environment's names point to."""
         models = self.project.models.values()
-        named = [model.api_key_env for model in models if model.api_key_env]
-        named += [
-            value.rpartition(FROM_ENVIRONMENT)[2]
-            for model in models
-            for value in model.headers.values()
-            if FROM_ENVIRONMENT in value
-        ]
-        for model in models:
-            env = model.options.get("env")  # the variables that an application sees
-            named += map(str, env) if isinstance(env, list) else []
-        return Redactor.of(self.environ, named)
+        return Redactor.of(self.environ, (name for model in models for name in model.variables))
 
     def read(self, path: str) -> bytes:
         """Return a project file that a scorer names."""
@@ -125,6 +114,27 @@ class Workspace:
         """
         calibrations = Calibrations(self.root)
         return gating_judges(evalset, scorers.judged_metrics, policy, calibrations.of)
+
+    @cached_property
+    def ci(self) -> CiContext | None:
+        """Return the CI job; None: this is none."""
+        return ci_context(self.environ, github_event(self.environ))
+
+    @cached_property
+    def has_secrets(self) -> bool:
+        """Whether there are keys within reach of this process."""
+        return bool(Redactor.of(self.environ))
+
+    @cached_property
+    def makes_no_calls(self) -> str | None:
+        """Say why this job calls no model; None: it may."""
+        return may_call(self.ci, secrets=self.has_secrets)
+
+    def may_not_call(self, model: Model, *, offline: bool) -> str | None:
+        """Say why `model` is not called; None: it may be."""
+        if self.provider(model).offline:
+            return None
+        return self.makes_no_calls or ("--offline" if offline else None)
 
     def provider(self, model: Model) -> ProviderKind:
         """Return the catalog's row for the provider of `model`."""
