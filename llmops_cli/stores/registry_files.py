@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import stat
 from collections.abc import Callable, Iterator
+from io import BufferedReader
 from pathlib import Path
-from typing import BinaryIO
 
 from llmops_cli.core.errors import IntegrityBroken
 
@@ -25,7 +25,7 @@ def read_record(file: Path) -> bytes:
         return opened.read()
 
 
-def open_file(file: Path, *, limit: int = MAX_ROWS) -> BinaryIO:
+def open_file(file: Path, *, limit: int = MAX_ROWS) -> BufferedReader:
     """Open a file to be read. Raises `IntegrityBroken`, also if it is larger than `limit`."""
     mode, size = _mode_and_size(file)
     if not stat.S_ISREG(mode):
