@@ -35,7 +35,7 @@ from llmops_cli.registry.recompute import BaselineRows, verdict_of
 from llmops_cli.registry.verify import ProblemCollector, RegistryProblem, pass_check
 from llmops_cli.run.workspace import AtRevision
 from llmops_cli.stores.calibrations import Calibrations
-from llmops_cli.stores.evidence import damage, has_rows
+from llmops_cli.stores.evidence import SUMMARY, check_summary, damage, has_rows
 from llmops_cli.stores.git import open_git
 from llmops_cli.stores.registry import Registry
 from llmops_cli.stores.registry_files import FOLDER, exists, files_below, open_file
@@ -119,6 +119,8 @@ class _RegistryCheck:
             if match and path.removesuffix(match["file"]) + "version.json" in self._blobs:
                 message = f"it was added to a version that {self._base} has already"
                 self._collector.add(path, message)
+        for path in sorted(path for path in added if path.endswith(SUMMARY)):
+            self._read(self._check_summary, self._root / path)
         self._read_versions()
         for path in sorted(filter(_is_statement, here)):
             evidence = self._read(self._registry.evidence_at, self._root / path)
@@ -160,6 +162,11 @@ class _RegistryCheck:
                 content = opened.read()
             if _blob(content, like=blob) != blob:
                 self._collector.add(path, self._why_edited(path))
+
+    def _check_summary(self, file: Path) -> None:
+        """Check that reviewers read what the statement says. Raises `IntegrityBroken`."""
+        statement = file.with_name(file.name.removesuffix(SUMMARY) + ".json")
+        check_summary(file, self._registry.evidence_at(statement))
 
     def _why_removed(self, path: str) -> str:
         event = _EVENT.fullmatch(path)

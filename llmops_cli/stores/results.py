@@ -302,7 +302,7 @@ class ResultsStore:
         value, check, source = row
         if isinstance(value, bytes) and check == _check(columns, source, value):
             with suppress(InvalidRecord):
-                return _Sourced(parse(from_bytes(value)), source)
+                return _Sourced(parse(from_bytes(value, own=True)), source)
         # by its checksum too, so that a row that replaces it in this transaction stays
         self._damaged[f"DELETE {where} AND checksum IS ?", (*columns, check)] = None
         return None
