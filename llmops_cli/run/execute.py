@@ -21,6 +21,7 @@ from collections.abc import Set as AbstractSet
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, field, replace
 from itertools import chain
+from types import FrameType
 from typing import Any, NamedTuple, Protocol
 
 import anyio
@@ -28,6 +29,7 @@ from anyio.lowlevel import cancel_shielded_checkpoint
 
 from llmops_cli.core.digest import Json
 from llmops_cli.core.errors import LlmopsError
+from llmops_cli.core.limits import never
 from llmops_cli.core.ports import (
     Ask,
     Progress,
@@ -77,6 +79,8 @@ class ScoringContext:
     code: Mapping[str, Scorer]
     calls: JudgeCallCache | None = None
     """How judges are called; None if no scorer calls one."""
+    stopped: Callable[[], bool] = never
+    """Whether no further score is needed."""
 
     def judge_client(
         self, bound: BoundScorer, *, first: int = 0, outdated: AbstractSet[str] = frozenset()
@@ -123,6 +127,7 @@ class ScoringContext:
                     case=case,
                     completion=completion,
                     ask=self.judge_client(bound, outdated=outdated),
+                    stopped=self.stopped,
                 )
             if isinstance(result, Unscored):
                 state.unscored.setdefault(at, {})[bound.label] = result.why
@@ -239,7 +244,7 @@ def _stored(
 
 
 class Interruptible(Protocol):
-    """What a first Ctrl-C marks as interrupted."""
+    """What the first Ctrl-C marks as interrupted."""
 
     interrupted: bool
 
@@ -281,7 +286,7 @@ async def call_missing(
     async with engine, AsyncExitStack() as stack, anyio.create_task_group() as group:
         group.start_soon(stop_on_signal, engine, run, group.cancel_scope)
         kinds = [kind for item in evalset_runs for kind in item.scorers.kinds]
-        context = await open_scoring(workspace, kinds, stack, judges)
+        context = await open_scoring(workspace, kinds, stack, judges, run)
         await execute(evalset_runs, engine, context=context, progress=progress)
         group.cancel_scope.cancel()
     if run.interrupted:
@@ -297,26 +302,42 @@ async def call_missing(
 
 
 async def open_scoring(
-    workspace: Workspace, kinds: Iterable[ScorerKind], stack: AsyncExitStack, calls: JudgeCallCache
+    workspace: Workspace,
+    kinds: Iterable[ScorerKind],
+    stack: AsyncExitStack,
+    calls: JudgeCallCache,
+    run: Interruptible,
 ) -> ScoringContext:
     """Open the code of `kinds`, which `stack` closes."""
     code = {
         name: await stack.enter_async_context(open_scorer(kind, workspace.context))
         for name, kind in {kind.name: kind for kind in kinds}.items()
     }
-    return ScoringContext(code=code, calls=calls)
+    return ScoringContext(code=code, calls=calls, stopped=lambda: run.interrupted)
 
 
 async def stop_on_signal(engine: Engine, run: Interruptible, scope: anyio.CancelScope) -> None:
-    """Stop new calls at the first Ctrl-C or SIGTERM, and running ones at the second."""
-    with anyio.open_signal_receiver(signal.SIGINT, signal.SIGTERM) as signals:
-        async for _ in signals:
-            if run.interrupted:
-                scope.cancel()
-                return
-            run.interrupted = True
-            engine.interrupt()
-            scope.deadline = anyio.current_time() + DRAIN
+    """Stop new calls and scores at the first Ctrl-C or SIGTERM, and running ones at the second.
+
+    `run` is told at once, in the middle of a score: the event loop may not get a turn before many
+    others are computed.
+    """
+    loop = asyncio.get_running_loop()
+
+    def stop_new() -> None:
+        engine.interrupt()
+        scope.deadline = anyio.current_time() + DRAIN
+
+    def receive(_number: int, _frame: FrameType | None) -> None:
+        loop.call_soon_threadsafe(scope.cancel if run.interrupted else stop_new)
+        run.interrupted = True
+
+    before = {which: signal.signal(which, receive) for which in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        await anyio.sleep_forever()
+    finally:
+        for which, handler in before.items():
+            signal.signal(which, handler)
 
 
 class ModelCaller(Protocol):
