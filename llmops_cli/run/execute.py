@@ -316,27 +316,25 @@ async def open_scoring(
 
 
 async def stop_on_signal(engine: Engine, run: Interruptible, scope: anyio.CancelScope) -> None:
-    """Stop new calls and scores at the first Ctrl-C or SIGTERM, and running ones at the second.
+    """Stop new calls at the first Ctrl-C or SIGTERM, and running ones at the second.
 
-    `run` is told at once, in the middle of a score: the event loop may not get a turn before many
-    others are computed.
+    Scores are told at once, by `run`: the event loop may not get a turn before many are computed.
     """
-    loop = asyncio.get_running_loop()
 
-    def stop_new() -> None:
-        engine.interrupt()
-        scope.deadline = anyio.current_time() + DRAIN
-
-    def receive(_number: int, _frame: FrameType | None) -> None:
-        loop.call_soon_threadsafe(scope.cancel if run.interrupted else stop_new)
+    def interrupt(_number: int, _frame: FrameType | None) -> None:
         run.interrupted = True
 
-    before = {which: signal.signal(which, receive) for which in (signal.SIGINT, signal.SIGTERM)}
-    try:
-        await anyio.sleep_forever()
-    finally:
-        for which, handler in before.items():
-            signal.signal(which, handler)
+    stopping = False
+    with anyio.open_signal_receiver(signal.SIGINT, signal.SIGTERM) as signals:
+        for which in (signal.SIGINT, signal.SIGTERM):
+            signal.signal(which, interrupt)  # the event loop learns of signals by a pipe as well
+        async for _ in signals:
+            if stopping:
+                scope.cancel()
+                return
+            stopping = True
+            engine.interrupt()
+            scope.deadline = anyio.current_time() + DRAIN
 
 
 class ModelCaller(Protocol):

@@ -196,9 +196,10 @@ def _multiple_of(
 
 
 def _unique_items(
-    _schema: Validator, unique: bool, instance: Json, _whole: Mapping[str, Any]
+    _schema: Validator, required: Json, instance: Json, _whole: Mapping[str, Any]
 ) -> Iterator[ValidationError]:
-    if unique and isinstance(instance, list) and len(set(map(comparable, instance))) < len(instance):
+    items = instance if required and isinstance(instance, list) else []
+    if len(set(map(comparable, items))) < len(items):
         yield ValidationError("two items of the list are equal")
 
 

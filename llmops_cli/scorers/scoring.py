@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import unicodedata
 from collections.abc import Callable, Hashable, Mapping, Sequence
+from functools import partial
 from inspect import isawaitable
 from typing import Any, TypeAlias
 
@@ -75,8 +76,8 @@ async def score(
     """Score one completion; `ask` is passed to judged scorers, and to no other.
 
     A scorer that raises, answers NaN, returns something else or takes too long has not measured
-    anything: that is `Unscored`, never a pass, a 0 or the end of a run. Raises `LlmopsError` only: what the user has
-    to fix.
+    anything: that is `Unscored`, never a pass, a 0 or the end of a run. Raises `LlmopsError` only:
+    what the user has to fix.
     """
     if completion.text is None:
         return Unscored(why="the text of this answer is not stored here")
@@ -84,7 +85,8 @@ async def score(
         return Unscored(why="not scored: interrupted")
     extra = {} if ask is None else {"ask": ask}
     try:
-        result: object = limited(lambda: scorer(case, completion, **options, **extra), stopped)
+        called = partial(scorer, case, completion, **options, **extra)
+        result: object = limited(called, stopped)
         if isawaitable(result):
             result = await limited_steps(result)
     except DeadlineExceeded as error:

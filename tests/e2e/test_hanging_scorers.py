@@ -39,5 +39,5 @@ def test_a_signal_ends_a_run_whose_scores_take_forever(
         sent = time.monotonic()
         result = process.wait()
     assert result.code == 130
-    assert time.monotonic() - sent < 5
+    assert time.monotonic() - sent < 10  # 5 on a machine with nothing else to do
     assert "run the same command again" in result.text

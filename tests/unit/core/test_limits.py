@@ -7,6 +7,7 @@ import signal
 import threading
 import time
 from collections.abc import Callable
+from contextlib import suppress
 
 import pytest
 
@@ -29,10 +30,8 @@ def stubborn() -> None:
 def library() -> None:
     """Run on after any `Exception`."""
     while True:
-        try:
+        with suppress(Exception):
             forever()
-        except Exception:  # noqa: BLE001, PERF203, S110 - as some libraries do
-            pass
 
 
 def nested() -> None:
