@@ -13,8 +13,8 @@ import threading
 import time
 from collections.abc import Awaitable, Callable, Generator
 from functools import partial
-from types import FrameType, coroutine
-from typing import Any, TypeVar
+from types import FrameType
+from typing import Any, Self, TypeVar
 
 T = TypeVar("T")
 
@@ -62,21 +62,22 @@ def limited(function: Callable[[], T], stopped: Callable[[], bool] = never) -> T
         signal.signal(signal.SIGVTALRM, before)
 
 
-@coroutine
-def limited_steps(awaitable: Awaitable[T]) -> Generator[Any, Any, T]:
-    """Await `awaitable`; what it does between two waits is `limited`."""
-    steps: Any = awaitable.__await__()
-    proceed: Callable[[], Any] = partial(next, steps)
-    while True:
-        try:
-            waits_for = limited(proceed)
-        except StopIteration as end:
-            result: T = end.value
-            return result
-        try:
-            proceed = partial(steps.send, (yield waits_for))
-        except BaseException as error:  # noqa: BLE001 - passed on into the coroutine
-            proceed = partial(steps.throw, error)
+class LimitedSteps(Generator[Any, Any, T]):
+    """Awaits a coroutine; what it does between two waits is `limited`."""
+
+    def __init__(self, awaitable: Awaitable[T]) -> None:
+        self._steps: Any = awaitable.__await__()
+
+    def __await__(self) -> Self:
+        return self
+
+    def send(self, value: Any) -> Any:  # noqa: ANN401 - what an event loop passes
+        """Go on with `value`, up to the next wait."""
+        return limited(partial(self._steps.send, value))
+
+    def throw(self, *error: Any) -> Any:  # noqa: ANN401
+        """Raise `error` where it waits, and go on up to the next wait."""
+        return limited(partial(self._steps.throw, *error))
 
 
 def weight(value: object, most: int, of_other: Callable[[object], int] = lambda _: 1) -> int:

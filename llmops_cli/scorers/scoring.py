@@ -16,7 +16,7 @@ import regex
 
 from llmops_cli.core.digest import Json
 from llmops_cli.core.errors import LlmopsError
-from llmops_cli.core.limits import DeadlineExceeded, limited, limited_steps, never
+from llmops_cli.core.limits import DeadlineExceeded, LimitedSteps, limited, never
 from llmops_cli.core.ports import Ask, Scorer
 from llmops_cli.core.prompt import Case
 from llmops_cli.core.result import Completion, Score, Unscored
@@ -88,7 +88,7 @@ async def score(
         called = partial(scorer, case, completion, **options, **extra)
         result: object = limited(called, stopped)
         if isawaitable(result):
-            result = await limited_steps(result)
+            result = await LimitedSteps(result)
     except DeadlineExceeded as error:
         return Unscored(why=f"not scored: {error}")
     except LlmopsError:

@@ -6,12 +6,15 @@ import asyncio
 import signal
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from contextlib import suppress
+from typing import TypeVar
 
 import pytest
 
-from llmops_cli.core.limits import SECONDS, DeadlineExceeded, limited, limited_steps, weight
+from llmops_cli.core.limits import SECONDS, DeadlineExceeded, LimitedSteps, limited, weight
+
+T = TypeVar("T")
 
 
 def forever() -> None:
@@ -99,9 +102,12 @@ def test_a_coroutine_is_limited_between_its_waits() -> None:
             await asyncio.sleep(0)
         return 42
 
-    assert asyncio.run(limited_steps(waits())) == 42
+    async def run(awaitable: Awaitable[T]) -> T:
+        return await LimitedSteps(awaitable)
+
+    assert asyncio.run(run(waits())) == 42
     with pytest.raises(DeadlineExceeded):
-        asyncio.run(limited_steps(waits_and_hangs()))
+        asyncio.run(run(waits_and_hangs()))
 
 
 def test_a_canceled_coroutine_is_told() -> None:
@@ -116,7 +122,7 @@ def test_a_canceled_coroutine_is_told() -> None:
                 left = True
 
         async def outer() -> None:
-            await limited_steps(waits())
+            await LimitedSteps(waits())
 
         task = asyncio.create_task(outer())
         await asyncio.sleep(0)
