@@ -39,6 +39,7 @@ from llmops_cli.run.selection import (
     Selection,
     addresses_of,
     environment_of,
+    is_selector,
     resolve_target,
     resolve_target_at_base,
 )
@@ -120,6 +121,11 @@ def compare_prompts(workspace: Workspace, selection: Selection) -> list[PromptCo
 
     Raises `Refused` if nothing is selected, `UnknownName` for a name that is not there.
     """
+    baseline = selection.baseline
+    if baseline not in (None, *workspace.project.prompts) and is_selector(
+        baseline, workspace.project
+    ):
+        selection = replace(selection, baseline=f"@{baseline}")
     # The environment belongs to the policy, which counts as it is at the base revision.
     project = workspace.rules if selection.environment is None else workspace.project
     environment = environment_of(project, selection.environment)
