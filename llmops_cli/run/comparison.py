@@ -121,11 +121,9 @@ def compare_prompts(workspace: Workspace, selection: Selection) -> list[PromptCo
 
     Raises `Refused` if nothing is selected, `UnknownName` for a name that is not there.
     """
-    baseline = selection.baseline
-    if baseline not in (None, *workspace.project.prompts) and is_selector(
-        baseline, workspace.project
-    ):
-        selection = replace(selection, baseline=f"@{baseline}")
+    named, here = selection.baseline, workspace.project
+    if named and named not in here.prompts and is_selector(named, here):
+        selection = replace(selection, baseline=f"@{named}")
     # The environment belongs to the policy, which counts as it is at the base revision.
     project = workspace.rules if selection.environment is None else workspace.project
     environment = environment_of(project, selection.environment)
