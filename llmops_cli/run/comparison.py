@@ -106,10 +106,14 @@ class PromptComparison:
     """The command that measures it again, with every case."""
     notes: tuple[str, ...] = ()
 
+    @property
+    def targets(self) -> list[ResolvedTarget]:
+        """Return the candidate and what it is compared with."""
+        return [self.candidate, *filter(None, (self.baseline, *self.anchors.values()))]
+
     def version_of(self, name: str) -> int | None:
         """Return the version number of the target called `name`; None: it is no version."""
-        targets = (self.candidate, self.baseline, *self.anchors.values())
-        return next((target.version for target in targets if target and target.name == name), None)
+        return next((target.version for target in self.targets if target.name == name), None)
 
 
 def compare_prompts(workspace: Workspace, selection: Selection) -> list[PromptComparison]:
@@ -216,7 +220,6 @@ def _compare(
     baseline, notes = _baseline_of(workspace, selection, name, environment.name)
     left_out = ", ".join(evalset for evalset in names if evalset not in selected)
     notes += (f"without {left_out}, which gates {name} as well",) if left_out else ()
-    rules = [rule for evalset in evalsets for rule in evalset.policy.rules]
     comparison = PromptComparison(
         prompt=name,
         candidate=candidate,
@@ -224,8 +227,9 @@ def _compare(
         environment=environment.name,
         evalsets=evalsets,
         anchors={
-            rule.version: resolve_target(workspace, name, rule.version, at_base=True)
-            for rule in rules
+            rule.version: _anchor(workspace, name, selected.evalset, environment.name, rule)
+            for selected in evalsets
+            for rule in selected.policy.rules
             if isinstance(rule, Anchor)
         },
         watch=selector in {known.name for known in workspace.project.environments}
@@ -242,6 +246,17 @@ def _compare(
         notes=notes,
     )
     return replace(comparison, changes=tuple(_change_findings(workspace, comparison)))
+
+
+def _anchor(
+    workspace: Workspace, name: str, evalset: Evalset, environment: str, rule: Anchor
+) -> ResolvedTarget:
+    """Return the version that a rule of an evalset in an environment compares with."""
+    try:
+        return resolve_target(workspace, name, rule.version, at_base=True)
+    except Refused as error:
+        error.at(workspace.rules.rule_place(evalset, environment, rule.version))
+        raise
 
 
 def policy_in(rules: Project, evalset: Evalset, environment: str) -> Policy:

@@ -145,6 +145,13 @@ class Workspace:
         return self.results if lives_on else self.volatile
 
 
+def variables_of(workspace: Workspace, model: Model) -> list[str]:
+    """Return the environment variables that calling `model` needs: its key's and its headers'."""
+    key = model.api_key_env or workspace.provider(model).api_key_env
+    headers = (value for value in model.headers.values() if FROM_ENVIRONMENT in value)
+    return [*filter(None, [key]), *(value.rpartition(FROM_ENVIRONMENT)[2] for value in headers)]
+
+
 def open_project(start: Path) -> Project:
     """Return the project around `start`. Raises `InvalidFiles` for all problems at once."""
     root = find_root(start)
@@ -153,19 +160,23 @@ def open_project(start: Path) -> Project:
 
 @contextmanager
 def open_workspace(
-    start: Path, *, environ: Mapping[str, str] | None = None, base: str | None = None
+    start: Path,
+    *,
+    environ: Mapping[str, str] | None = None,
+    base: str | None = None,
+    loaded: Project | None = None,
 ) -> Iterator[Workspace]:
     """Open the project around `start`. Raises `InvalidFiles` for all problems of its files.
 
-    `base` names the git revision whose policy and trust list count.
+    `base` names the git revision whose policy and trust list count. `loaded` is the project if it
+    was loaded already, to be checked: its store is left alone.
     """
     root = find_root(start)
-    known = catalog()
     environ = os.environ if environ is None else environ
-    project = load_project(root, known, check=options_check(root, environ))
+    project = loaded or load_project(root, catalog(), check=options_check(root, environ))
     rules = project if base is None else rules_at(base, project)
     with ExitStack() as stack:
-        results = stack.enter_context(open_results(root / STORE))
+        results = stack.enter_context(open_results(None if loaded else root / STORE))
         registry = Registry(root)
         yield Workspace(
             root=root,
