@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Callable, Iterator, Mapping
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -13,10 +14,12 @@ import typer
 
 from llmops_cli.cli import options
 from llmops_cli.cli.options import argument, option
-from llmops_cli.cli.output import FORMS, Output, ReportSinks, RunSinks, actions_of
+from llmops_cli.cli.output import FORMS, Output, ReportSinks, RunSinks, about_this_run, actions_of
 from llmops_cli.core.errors import ExitCode, Refused
 
 if TYPE_CHECKING:
+    from llmops_cli.commands.compare import Targets
+    from llmops_cli.core.report import Plan
     from llmops_cli.judges.labels import Draft
     from llmops_cli.run.selection import EvalOptions
 
@@ -71,17 +74,20 @@ def evaluate(
 
 def compare(
     context: typer.Context,
-    before: Annotated[str, argument("A", "Name, name@version, or a model: the baseline.")],
-    after: Annotated[str, argument("B", "Name, name@version, or a model: the candidate.")],
     limits: options.Limits,
     sinks: RunSinks,
+    targets: Annotated[
+        list[str] | None,
+        argument("A B [C]...", "Name, name@version, or a model; A is the baseline."),
+    ] = None,
+    models: Annotated[
+        str | None,
+        option("Select", "Models instead of A B: a table, without a gate.", metavar="A,B,..."),
+    ] = None,
     prompts: Annotated[
         list[str] | None,
         option(
-            "Select",
-            "Between two models: only this prompt. Repeatable.",
-            "--prompt",
-            metavar="NAME",
+            "Select", "Between models: only this prompt. Repeatable.", "--prompt", metavar="NAME"
         ),
     ] = None,
     evalset: Annotated[
@@ -89,76 +95,140 @@ def compare(
     ] = None,
     strict: options.Strict = False,
     dry_run: options.DryRun = False,
+    no_cache: options.NoCache = False,
     offline: options.Offline = False,
 ) -> int:
-    """Compare two versions, prompts or models.
+    """Compare two versions, prompts or models; or more of them, side by side.
 
-    Decides and exits as `eval` does, with A as the baseline.
+    With two, decides and exits as `eval` does, with A as the baseline. With more, prints a table
+    of quality, regressions, cost and time, without a gate; --html and --json have the same.
 
     Examples:
       llmops compare support@v1 support@v2
       llmops compare support support-short
-      llmops compare gpt-4.1-mini local --prompt support
+      llmops compare fast small local --html page.html
+      llmops compare --models gpt-4.1-mini,local --prompt support
     """
     from llmops_cli.run.selection import Between, EvalOptions
 
-    return _evaluated(
-        context,
-        EvalOptions(
-            between=Between(before, after, prompts=prompts or (), evalsets=evalset or ()),
-            strict=strict,
-            offline=offline,
-            dry_run=dry_run,
-            budget=limits.budget(),
-        ),
-        sinks,
+    names = list(targets or ())
+    if models is not None and names:
+        raise Refused("--models names what to compare: leave out the other names")
+    if models is not None:
+        names = [name.strip() for name in models.split(",") if name.strip()]
+    if len(names) < 2:
+        raise Refused(
+            "compare takes two or more versions, prompts or models",
+            hint="llmops compare support@v1 support@v2",
+        )
+    eval_options = EvalOptions(
+        strict=strict,
+        offline=offline,
+        fresh=no_cache,
+        dry_run=dry_run,
+        budget=limits.budget(),
     )
+    if len(names) > 2 or models is not None:
+        from llmops_cli.commands.compare import Targets
+
+        several = Targets(
+            names=names, models=models is not None, prompts=prompts or (), evalsets=evalset or ()
+        )
+        return _side_by_side(context, several, eval_options, sinks)
+    before, after = names
+    between = Between(before, after, prompts=prompts or (), evalsets=evalset or ())
+    return _evaluated(context, replace(eval_options, between=between), sinks)
+
+
+def _side_by_side(
+    context: typer.Context, targets: Targets, eval_options: EvalOptions, sinks: RunSinks
+) -> int:
+    """Compare several targets and write the page."""
+    from llmops_cli.commands.compare import compare_side_by_side
+    from llmops_cli.core.redact import Redactor
+    from llmops_cli.core.report import Plan
+    from llmops_cli.render.side_by_side import console_side_by_side, html_side_by_side
+    from llmops_cli.stores.atomic import write_text
+
+    unfit = [name for name in (*FORMS, "github") if name != "html" and getattr(sinks, name)]
+    unfit += ["strict"] if eval_options.strict else []
+    if unfit:
+        raise Refused(
+            f"a comparison without a gate takes no --{unfit[0]}",
+            hint="--html and --json have the table; two names are compared with the gate",
+        )
+    output = sinks.output()
+    with output.progress() as progress:
+        compared = compare_side_by_side(context.obj, targets, eval_options, progress=progress)
+    if isinstance(compared, Plan):
+        _show_plan(output, compared)
+        return 0
+    output.show(compared, console_side_by_side(compared, seconds=output.seconds))
+    if sinks.html is not None:
+        redact = Redactor.of(os.environ)
+        page = html_side_by_side(compared, redact=redact, about=about_this_run())
+        write_text(sinks.html, page, redact=redact)
+        output.say(f"wrote {sinks.html}")
+    return compared.exit_code
 
 
 def measure(
     context: typer.Context,
-    version: options.Version,
     limits: options.Limits,
     sinks: RunSinks,
+    versions: Annotated[
+        list[str] | None,
+        argument("[NAME[@VERSION]]...", "A name alone: the version of the working copy."),
+    ] = None,
+    all_prompts: Annotated[
+        bool, option("Select", "Every prompt that an evalset gates.", "--all")
+    ] = False,
     to: Annotated[
         str | None,
         option("Compare", "Compare with what runs there. Default: the last.", metavar="ENV"),
     ] = None,
+    dry_run: options.DryRun = False,
     offline: options.Offline = False,
     reuse: options.Reuse = None,
     commit: options.Commit = False,
 ) -> int:
-    """Evaluate a version and record the evidence.
+    """Evaluate versions and record the evidence.
 
     Evidence is recorded whatever the verdict, unless something was not measured (exit 3).
     `promote --run` takes the run file of --out.
 
     Examples:
       llmops measure support@v3 --commit
+      llmops measure --all --dry-run             what it would call and cost
       llmops measure support@v3 --out run.jsonl.gz
     """
     from llmops_cli.project.project import find_root
     from llmops_cli.registry import deliver
-    from llmops_cli.registry.measure import measure as measure_version
+    from llmops_cli.registry.measure import cost_of_measuring
+    from llmops_cli.registry.measure import measure as measure_versions
     from llmops_cli.run.selection import EvalOptions, Selection
 
+    if bool(versions) == all_prompts:
+        raise Refused("measure takes names of versions, or --all", hint="llmops measure support@v3")
     eval_options = EvalOptions(
-        selection=Selection(prompts=[version], environment=to),
+        selection=Selection(prompts=versions or (), environment=to),
         reuse=reuse or (),
         offline=offline,
         budget=limits.budget(),
     )
     files = sinks.files()
     output = sinks.output(actions_of(context.obj, github=sinks.github))
+    if dry_run:
+        _show_plan(output, cost_of_measuring(context.obj, eval_options))
+        return 0
     with output.refusals(), output.progress() as progress:
-        measured = measure_version(context.obj, eval_options, sinks=files, progress=progress)
-        evidence = measured.evidence
-        if commit and evidence is not None:
-            deliver.commit(find_root(context.obj), deliver.evidence_message(evidence))
+        measured = measure_versions(context.obj, eval_options, sinks=files, progress=progress)
+        if commit and measured.evidence:
+            deliver.commit(find_root(context.obj), deliver.evidence_message(measured.evidence))
     output.report(measured.report, measured.run)
-    if evidence is None:
-        output.say("no evidence recorded: something was not measured")
-    else:
+    for name in measured.without_evidence:
+        output.say(f"no evidence of {name} recorded: something was not measured")
+    for evidence in measured.evidence:
         output.say(f"evidence: {evidence.digest}")
     return measured.report.exit_code
 
@@ -172,12 +242,16 @@ def _evaluated(context: typer.Context, eval_options: EvalOptions, sinks: RunSink
     with output.refusals(), output.progress() as progress:
         evaluated = run_evaluation(context.obj, eval_options, sinks=files, progress=progress)
     if evaluated.report is None or evaluated.run is None:
-        from llmops_cli.render.plan import console_plan
-
-        output.show(evaluated.plan, console_plan(evaluated.plan))
+        _show_plan(output, evaluated.plan)
         return 0
     output.report(evaluated.report, evaluated.run)
     return evaluated.report.exit_code
+
+
+def _show_plan(output: Output, plan: Plan) -> None:
+    from llmops_cli.render.plan import console_plan
+
+    output.show(plan, console_plan(plan))
 
 
 def report(
@@ -211,8 +285,8 @@ def report(
         page = find_root(context.obj) / OPENED
         files.append(partial(FORMS["html"], page))
     output = sinks.output()
-    output.report(earlier)
     write_earlier_reports(files, earlier, file, Redactor.of(os.environ))
+    output.report(earlier)
     if open_page and page is not None and not _opened(page):
         output.say(f"page: {page}")
     whole = file is not None and file.suffix != ".json"

@@ -52,7 +52,14 @@ class Output:
     quiet: bool = False
     actions: Actions | None = None
     """Where a run is told to GitHub as well (`--github`)."""
+    written: Sequence[Path] = ()
+    """Files that the report is written to."""
     started: float = field(default_factory=time.monotonic)
+
+    @property
+    def seconds(self) -> float:
+        """Return how long the command has been running."""
+        return time.monotonic() - self.started
 
     def refusals(self) -> AbstractContextManager[None]:
         """Tell GitHub Actions why a command stops before there is a verdict."""
@@ -74,10 +81,13 @@ class Output:
         if self.as_json:
             self.write(json_report(report))
         else:
-            seconds = None if run is None else time.monotonic() - self.started
+            seconds = None if run is None else self.seconds
             self.render(
                 console_report(report, verbose=self.verbose, quiet=self.quiet, seconds=seconds)
             )
+        if not self.quiet:
+            for path in self.written:
+                self.say(f"wrote {path}")
         if self.actions is not None and run is not None:
             from llmops_cli.report.build import source_locations
 
@@ -209,7 +219,14 @@ class ReportSinks:
 
     def output(self, actions: Actions | None = None) -> Output:
         """Return the sink of standard output, in the requested format."""
-        return Output(as_json=self.as_json, verbose=self.verbose, quiet=self.quiet, actions=actions)
+        paths = (getattr(self, name, None) for name in FORMS)
+        return Output(
+            as_json=self.as_json,
+            verbose=self.verbose,
+            quiet=self.quiet,
+            actions=actions,
+            written=[path for path in paths if path is not None],
+        )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -235,13 +252,13 @@ def _html(path: Path, finished: FinishedRun) -> None:
     from llmops_cli.render.html.page import html_report
     from llmops_cli.stores.atomic import write_stream
 
-    about = [] if finished.run is None else _about()
+    about = [] if finished.run is None else about_this_run()
     with finished.cases() as cases:
         page = html_report(finished.report, cases, redact=finished.redact, about=about)
         write_stream(path, lambda file: file.writelines(piece.encode() for piece in page))
 
 
-def _about() -> list[str]:
+def about_this_run() -> list[str]:
     """Return how and when this command runs; the commit where CI names it."""
     import platform
     import shlex

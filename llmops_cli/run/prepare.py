@@ -21,7 +21,7 @@ from pathlib import Path
 from shutil import which
 from tempfile import TemporaryDirectory
 
-from llmops_cli.core.ci import ci_context, may_run, may_run_code, may_run_command
+from llmops_cli.core.ci import may_run, may_run_code, may_run_command
 from llmops_cli.core.digest import digest
 from llmops_cli.core.errors import Location, Refused, UnknownName
 from llmops_cli.core.policy import Latency, gated_metrics
@@ -37,6 +37,7 @@ from llmops_cli.project.paths import Unreadable
 from llmops_cli.project.templates import documents_of
 from llmops_cli.run.base_changes import removed_with_evalset
 from llmops_cli.run.comparison import EvalsetSelection, PromptComparison
+from llmops_cli.run.endpoints import refuse_unknown_endpoints
 from llmops_cli.run.evalset_run import CONFIRMING, EvalsetRun, plan_trials
 from llmops_cli.run.scorers import BoundScorer, Scorers
 from llmops_cli.run.selection import EvalOptions, ResolvedTarget
@@ -45,7 +46,6 @@ from llmops_cli.run.workspace import (
     MeasuredCase,
     Workspace,
     evidence_store,
-    github_event,
     measured_cases,
     reading,
     reuse_evidence,
@@ -107,7 +107,7 @@ def refuse_unfit(evalset_runs: list[EvalsetRun]) -> list[EvalsetRun]:
 def refusals(workspace: Workspace, evalset_runs: Sequence[EvalsetRun]) -> Iterator[Refused]:
     """Yield why `evalset_runs` may not or cannot be measured, each with its line in the files.
 
-    Code and commands that may not run here, rules for metrics that no scorer gives, and scorers
+    Code and commands that may not run here, requests that may not go where they would, rules for metrics that no scorer gives, and scorers
     that no answer of the candidate can pass.
     """
     try:
@@ -115,13 +115,14 @@ def refusals(workspace: Workspace, evalset_runs: Sequence[EvalsetRun]) -> Iterat
     except Refused as refusal:
         yield refusal
         return
+    endpoints = partial(refuse_unknown_endpoints, workspace)
     for evalset_run in evalset_runs:
         scorers = evalset_run.scorers
         checks = [
             *(
                 partial(check, [model])
                 for model in evalset_run.models_to_vet
-                for check in (trust.applications, trust.commands)
+                for check in (trust.applications, trust.commands, endpoints)
             ),
             *(partial(trust.scorer, bound, path) for bound, path in scorers.code()),
             *(partial(_check_tools, workspace, evalset_run, bound) for bound in scorers.all),
@@ -234,7 +235,8 @@ class _Preparation:
             targets = {BASELINE: comparison.baseline, **targets}
         for role, target in targets.items():
             model = target.target.model
-            side = self._side(target, role, "baseline", self._baseline_repeats(model))
+            purpose, repeats = comparison.baseline_purpose, self._baseline_repeats(model)
+            side = self._side(target, role, purpose, repeats)
             if self.options.fresh and side.spec.unavailable is None:
                 side.plan.not_before, side.plan.fresh = self.options.start, True
             elif not self.workspace.provider(model).deterministic:
@@ -416,11 +418,9 @@ class TrustCheck:
 
         `models` are all that may be called: answers that are replayed need no secret.
         """
-        environ = workspace.environ
         self._workspace = workspace
         self._trusted = workspace.rules.trust
-        self._ci = ci_context(environ, github_event(environ))
-        self._secrets = bool(Redactor.of(environ))
+        self._ci, self._secrets = workspace.ci, workspace.has_secrets
         replaying = all(workspace.provider(model).offline for model in models)
         why = may_run(self._ci, replaying=replaying)
         if why is not None:

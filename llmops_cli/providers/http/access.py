@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 from llmops_cli.core.errors import Refused, suggestion
 from llmops_cli.core.ports import PluginContext
-from llmops_cli.core.prompt import Model, own_machine
+from llmops_cli.core.prompt import FROM_ENVIRONMENT, Model, own_machine
 from llmops_cli.providers.http.addresses import has_password, wrong_address
 
 NO_KEY = "unused"
@@ -67,7 +67,7 @@ def headers_of(model: Model, context: PluginContext) -> dict[str, str]:
     """Return the headers of `model` with `env:NAME` filled in. Raises `Refused`."""
     headers: dict[str, str] = {}
     for name, value in model.headers.items():
-        scheme, reference, variable = value.rpartition("env:")
+        scheme, reference, variable = value.rpartition(FROM_ENVIRONMENT)
         if reference and (not scheme or scheme.endswith(" ")):
             if variable not in context.environ:
                 raise Refused(
