@@ -107,8 +107,8 @@ def refuse_unfit(evalset_runs: list[EvalsetRun]) -> list[EvalsetRun]:
 def refusals(workspace: Workspace, evalset_runs: Sequence[EvalsetRun]) -> Iterator[Refused]:
     """Yield why `evalset_runs` may not or cannot be measured, each with its line in the files.
 
-    Code and commands that may not run here, requests that may not go where they would, rules for metrics that no scorer gives, and scorers
-    that no answer of the candidate can pass.
+    Code and commands that may not run here, requests that may not go where they would, rules for
+    metrics that no scorer gives, and scorers that no answer of the candidate can pass.
     """
     try:
         trust = TrustCheck(workspace, (model for run in evalset_runs for model in run.models))
@@ -269,6 +269,8 @@ class _Preparation:
             documents=documents_of(target.target, workspace.catalog),
             unavailable=target.unavailable,
             results=workspace.results_of(model),
+            source=workspace.source_of(model),
+            evidence=target.evidence,
             records=records,
             recorded_in=recorded_in,
             purpose=purpose,
