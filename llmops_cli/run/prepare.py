@@ -48,7 +48,6 @@ from llmops_cli.run.workspace import (
     evidence_store,
     measured_cases,
     reading,
-    reuse_evidence,
 )
 
 BASELINE_REPEATS = 3
@@ -71,10 +70,6 @@ def prepare(
     evalset_runs = unplanned(workspace, comparisons, options)
     for refusal in refusals(workspace, evalset_runs):
         raise refusal
-    for comparison in comparisons:
-        for target in comparison.targets:
-            if target.version is not None:
-                reuse_evidence(workspace, target.target.prompt.name, target.version)
     plan_trials(evalset_runs)
     return evalset_runs
 
