@@ -153,8 +153,8 @@ def _refused(workspace: Workspace, evalsets: Sequence[Evalset]) -> Iterator[Prob
                 try:
                     comparisons = compare_prompts(workspace, selection)
                     (evalset_run,) = unplanned(workspace, comparisons, EvalOptions())
-                except Refused as refusal:
-                    yield _problem(workspace, refusal, place)
+                except Refused as error:
+                    yield _problem(workspace, error, place)
                     continue
                 runs[prompt] = evalset_run
                 for refusal in (*refusals(workspace, [evalset_run]), *unfit_judges(evalset_run)):
@@ -202,8 +202,10 @@ def _uncallable(workspace: Workspace, runs: Mapping[str, EvalsetRun]) -> Iterato
         except Refused as refusal:
             written = workspace.project.prompts[prompt]
             place = workspace.project.line(written.path, "modelParameters")
-            own = any(repr(name) in refusal.message for name in written.parameters)
-            yield refusal.problem(place if own else model.where or Location(path=PROJECT_FILE))
+            in_prompt = any(repr(name) in refusal.message for name in written.parameters)
+            yield refusal.problem(
+                place if in_prompt else model.where or Location(path=PROJECT_FILE)
+            )
 
 
 def _unrenderable(project: Project, evalset: Evalset) -> Iterator[Problem]:

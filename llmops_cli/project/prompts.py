@@ -142,7 +142,7 @@ class PromptReader:
         import jsonschema  # noqa: PLC0415 - 0.1 s, and most prompts have no schema
 
         wrapped = isinstance(schema.get("schema"), dict)
-        inner = schema["schema"] if wrapped else schema
+        inner: dict[str, Any] = schema["schema"] if wrapped else dict(schema)
         try:
             jsonschema.validators.validator_for(inner).check_schema(inner)
         except jsonschema.SchemaError as error:

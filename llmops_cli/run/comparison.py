@@ -109,14 +109,10 @@ class PromptComparison:
     """The command that measures it again, with every case."""
     notes: tuple[str, ...] = ()
 
-    @property
-    def targets(self) -> list[ResolvedTarget]:
-        """Return the candidate and what it is compared with."""
-        return [self.candidate, *filter(None, (self.baseline, *self.anchors.values()))]
-
     def version_of(self, name: str) -> int | None:
         """Return the version number of the target called `name`; None: it is no version."""
-        return next((target.version for target in self.targets if target.name == name), None)
+        targets = (self.candidate, self.baseline, *self.anchors.values())
+        return next((target.version for target in targets if target and target.name == name), None)
 
 
 def compare_prompts(workspace: Workspace, selection: Selection) -> list[PromptComparison]:
