@@ -39,6 +39,7 @@ from llmops_cli.run.selection import (
     Selection,
     addresses_of,
     environment_of,
+    is_selector,
     resolve_target,
     resolve_target_at_base,
 )
@@ -120,6 +121,9 @@ def compare_prompts(workspace: Workspace, selection: Selection) -> list[PromptCo
 
     Raises `Refused` if nothing is selected, `UnknownName` for a name that is not there.
     """
+    named, here = selection.baseline, workspace.project
+    if named and named not in here.prompts and is_selector(named, here):
+        selection = replace(selection, baseline=f"@{named}")
     # The environment belongs to the policy, which counts as it is at the base revision.
     project = workspace.rules if selection.environment is None else workspace.project
     environment = environment_of(project, selection.environment)
@@ -222,7 +226,6 @@ def _compare(
     baseline, notes = _baseline_of(workspace, selection, name, environment.name)
     left_out = ", ".join(evalset for evalset in names if evalset not in selected)
     notes += (f"without {left_out}, which gates {name} as well",) if left_out else ()
-    rules = [rule for evalset in evalsets for rule in evalset.policy.rules]
     comparison = PromptComparison(
         prompt=name,
         candidate=candidate,
@@ -230,8 +233,9 @@ def _compare(
         environment=environment.name,
         evalsets=evalsets,
         anchors={
-            rule.version: resolve_target(workspace, name, rule.version, at_base=True)
-            for rule in rules
+            rule.version: _anchor(workspace, name, selected.evalset, environment.name, rule)
+            for selected in evalsets
+            for rule in selected.policy.rules
             if isinstance(rule, Anchor)
         },
         watch=selector in {known.name for known in workspace.project.environments}
@@ -248,6 +252,17 @@ def _compare(
         notes=notes,
     )
     return replace(comparison, changes=tuple(_change_findings(workspace, comparison)))
+
+
+def _anchor(
+    workspace: Workspace, name: str, evalset: Evalset, environment: str, rule: Anchor
+) -> ResolvedTarget:
+    """Return the version that a rule of an evalset in an environment compares with."""
+    try:
+        return resolve_target(workspace, name, rule.version, at_base=True)
+    except Refused as error:
+        error.at(workspace.rules.rule_place(evalset, environment, rule.version))
+        raise
 
 
 def policy_in(rules: Project, evalset: Evalset, environment: str) -> Policy:
