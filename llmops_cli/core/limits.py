@@ -14,7 +14,7 @@ import time
 from collections.abc import Awaitable, Callable, Generator
 from functools import partial
 from types import FrameType
-from typing import Any, Self, TypeVar
+from typing import Any, TypeVar
 
 T = TypeVar("T")
 
@@ -68,7 +68,7 @@ class LimitedSteps(Generator[Any, Any, T]):
     def __init__(self, awaitable: Awaitable[T]) -> None:
         self._steps: Any = awaitable.__await__()
 
-    def __await__(self) -> Self:
+    def __await__(self) -> Generator[Any, Any, T]:
         return self
 
     def send(self, value: Any) -> Any:  # noqa: ANN401 - what an event loop passes
