@@ -27,6 +27,7 @@ from llmops_cli.project.project import Project, load_project
 from llmops_cli.run.base_changes import (
     BaseSnapshot,
     base_snapshot,
+    code_changes,
     evalset_changes,
     merge_base,
     model_changes,
@@ -251,7 +252,7 @@ def policy_in(rules: Project, evalset: Evalset, environment: str) -> Policy:
 
 
 def _change_findings(workspace: Workspace, comparison: PromptComparison) -> Iterator[Finding]:
-    """Yield a finding for each change to the policy, evalsets or models it is measured with."""
+    """Yield a finding for each change to the policy, evalsets, models or code that measure it."""
     evalsets = [selected.evalset for selected in comparison.evalsets]
     rules = [rule for selected in comparison.evalsets for rule in selected.policy.rules]
     tags = {tag for rule in rules if (tag := getattr(rule, "tag", None))}
@@ -260,6 +261,7 @@ def _change_findings(workspace: Workspace, comparison: PromptComparison) -> Iter
         ("policy", _policy_changes(workspace, comparison)),
         ("evalset", evalset_changes(workspace, comparison.prompt, evalsets, comparison.base, tags)),
         ("models", model_changes(workspace, evalsets, *called)),
+        ("code", code_changes(workspace, evalsets, comparison.base, *called)),
     ):
         for change in changes:
             yield Finding(rule=rule, decision=Decision.PASS, why=change)

@@ -209,6 +209,8 @@ def test_a_path_that_does_not_say_where_it_leads_is_no_code_to_run(path: str) ->
         (["python", "app/main.py"], ["python", "app/**"], False),
         (["python", "app/main.py"], ["*"], False),
         (["answer"], ["answer"], True),
+        (["https://gateway.example"], ["https://gateway.example"], False),
+        (["app", "https://gateway.example"], ["app https://gateway.example"], True),
     ],
 )
 def test_a_command_runs_as_a_program_of_the_project_or_as_a_whole_line_that_is_trusted(
