@@ -21,6 +21,7 @@ from llmops_cli.core.errors import InvalidFiles, Refused, UnknownName
 from llmops_cli.core.policy import Anchor, Decision, Environment, Finding, Policy, policy_changes
 from llmops_cli.core.prompt import Case, Evalset, Model
 from llmops_cli.core.records import EvalsetFacts, Event
+from llmops_cli.core.result import Purpose
 from llmops_cli.gate.calibration import GatingJudge, shrinkage
 from llmops_cli.project.policy import policy_of
 from llmops_cli.project.project import Project, load_project
@@ -101,6 +102,8 @@ class PromptComparison:
     """Whether the baseline is what `environment` runs, and not one that was named."""
     moves_environment: bool = False
     """Whether the change itself moves what `environment` runs."""
+    baseline_purpose: Purpose = "baseline"
+    """Why the baseline is run; `gate`: no gate decides, so its trials are those of a candidate."""
     other_model: bool = False
     """Whether the candidate answers with another model than its own."""
     rerun_command: str = ""

@@ -204,10 +204,13 @@ class Between:
     prompts: Sequence[str] = ()
     """Between two models: only these prompts."""
     evalsets: Sequence[str] = ()
+    models: bool = False
+    """Whether both are models, also where a prompt has the same name."""
 
     def selection(self, project: Project) -> Selection:
         """Return what that selects in `project`. Raises `UnknownName` for an unknown name."""
-        known = [name.partition("@")[0] in project.prompts for name in (self.before, self.after)]
+        prompts = () if self.models else project.prompts
+        known = [name.partition("@")[0] in prompts for name in (self.before, self.after)]
         if all(known):
             return Selection(prompts=[self.after], evalsets=self.evalsets, baseline=self.before)
         if any(known):

@@ -124,7 +124,7 @@ def test_eval_passes_and_says_what_comes_next(project: Project) -> None:
         "PASS",
         "support@v1 (production)",
         "0 improved, 0 regressed of 30",
-        "llmops release support",
+        "llmops promote support --to production",
     )
 
 
