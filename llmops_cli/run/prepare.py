@@ -198,6 +198,8 @@ class _Preparation:
             documents=documents_of(target.target, workspace.catalog),
             unavailable=target.unavailable,
             results=workspace.results_of(model),
+            source=workspace.source_of(model),
+            evidence=target.evidence,
             records=records,
             recorded_in=recorded_in,
             purpose=purpose,
