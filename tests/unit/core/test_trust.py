@@ -7,12 +7,12 @@ import pytest
 from llmops_cli.core.ci import (
     CiContext,
     ci_context,
-    matches,
     may_run,
     may_run_code,
     may_run_command,
 )
 from llmops_cli.core.digest import Json
+from llmops_cli.core.globs import matches
 
 OURS = "acme/bank"
 THEIRS = "mallory/bank"
