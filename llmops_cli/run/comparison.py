@@ -40,6 +40,7 @@ from llmops_cli.run.selection import (
     Selection,
     addresses_of,
     environment_of,
+    is_selector,
     resolve_target,
     resolve_target_at_base,
 )
@@ -122,6 +123,9 @@ def compare_prompts(workspace: Workspace, selection: Selection) -> list[PromptCo
 
     Raises `Refused` if nothing is selected, `UnknownName` for a name that is not there.
     """
+    named, here = selection.baseline, workspace.project
+    if named and named not in here.prompts and is_selector(named, here):
+        selection = replace(selection, baseline=f"@{named}")
     # The environment belongs to the policy, which counts as it is at the base revision.
     project = workspace.rules if selection.environment is None else workspace.project
     environment = environment_of(project, selection.environment)
@@ -230,6 +234,9 @@ def _compare(
 ) -> PromptComparison | None:
     name, _, selector = address.partition("@")
     candidate = resolve_target(workspace, name, selector or "working")
+    move = _last_move(workspace, environment.name, name)
+    if move is not None:
+        candidate = _with_evidence(workspace, candidate, move)
     if selection.model is not None:
         candidate = _on_model(candidate, workspace.project.resolve_model(selection.model))
     names = workspace.project.evalsets_of(name)
@@ -249,7 +256,6 @@ def _compare(
     baseline, notes = _baseline_of(workspace, selection, name, environment.name)
     left_out = ", ".join(evalset for evalset in names if evalset not in selected)
     notes += (f"without {left_out}, which gates {name} as well",) if left_out else ()
-    rules = [rule for evalset in evalsets for rule in evalset.policy.rules]
     comparison = PromptComparison(
         prompt=name,
         candidate=candidate,
@@ -257,8 +263,9 @@ def _compare(
         environment=environment.name,
         evalsets=evalsets,
         anchors={
-            rule.version: resolve_target(workspace, name, rule.version, at_base=True)
-            for rule in rules
+            rule.version: _anchor(workspace, name, selected.evalset, environment.name, rule)
+            for selected in evalsets
+            for rule in selected.policy.rules
             if isinstance(rule, Anchor)
         },
         watch=selector in {known.name for known in workspace.project.environments}
@@ -269,12 +276,23 @@ def _compare(
         against_environment=selection.baseline is None
         and selection.baseline_model is None
         and (baseline is None or baseline.version is not None),
-        moves_environment=_last_move(workspace, environment.name, name) is not None,
+        moves_environment=move is not None,
         other_model=selection.model is not None,
         rerun_command=selection.rerun_command(address),
         notes=notes,
     )
     return replace(comparison, changes=tuple(_change_findings(workspace, comparison)))
+
+
+def _anchor(
+    workspace: Workspace, name: str, evalset: Evalset, environment: str, rule: Anchor
+) -> ResolvedTarget:
+    """Return the version that a rule of an evalset in an environment compares with."""
+    try:
+        return resolve_target(workspace, name, rule.version, at_base=True)
+    except Refused as error:
+        error.at(workspace.rules.rule_place(evalset, environment, rule.version))
+        raise
 
 
 def policy_in(rules: Project, evalset: Evalset, environment: str) -> Policy:
@@ -348,16 +366,22 @@ def _baseline_of(
 
 
 def _last_move(workspace: Workspace, environment: str, name: str) -> Event | None:
-    """Return the last event by which this change moves what `environment` runs of `name`.
-
-    The evidence of the version that it moves to is reused.
-    """
+    """Return the last event by which this change moves what `environment` runs of `name`."""
     last = workspace.registry.pointer(environment, name)
     earlier = workspace.base_registry.history(environment, name)
     if last is None or last.to_version is None or last.seq <= len(earlier):
         return None
-    reuse_evidence(workspace, name, last.to_version.number)
     return last
+
+
+def _with_evidence(workspace: Workspace, candidate: ResolvedTarget, move: Event) -> ResolvedTarget:
+    """Return the working prompt with the evidence of the version that it is moved to, if equal."""
+    version = workspace.registry.moved_to(move)
+    if candidate.version is not None or version.target != candidate.target.digest:
+        return candidate
+    results = workspace.results_of(candidate.target.model)
+    evidence = reuse_evidence(workspace, version.name, version.number, results)
+    return replace(candidate, evidence=evidence)
 
 
 def _describe(event: Event) -> str:

@@ -25,6 +25,7 @@ from llmops_cli.core.ports import ScoreKey, TrialKey
 from llmops_cli.core.records import Evidence, FileRef, Measurement
 from llmops_cli.core.result import (
     CANDIDATE,
+    OWN_BASELINE,
     CaseResult,
     Completion,
     Purpose,
@@ -159,10 +160,10 @@ def read_texts(evidence: Evidence) -> dict[str, Completion]:
 def read_results(
     evidence: Evidence,
 ) -> tuple[list[tuple[TrialKey, Completion]], list[tuple[ScoreKey, Score]]]:
-    """Return every completion and score of `evidence`, keyed for `ResultsStore.ingest`.
+    """Return completions and scores of `evidence`, keyed for `ResultsStore.ingest`.
 
-    A trial is taken to be as old as the oldest of its side, so that age limits err on the safe
-    side.
+    They are those of its own version, not of the versions that it was compared with. A trial is
+    taken to be as old as the oldest of its side, so that age limits err on the safe side.
     """
     texts, measurement = read_texts(evidence), evidence.measurement
     metrics = {
@@ -173,7 +174,8 @@ def read_results(
     completions: dict[TrialKey, Completion] = {}
     scores: dict[ScoreKey, Score] = {}
     for row in read_rows(evidence):
-        for role, side in row.sides.items():
+        for role in filter(row.sides.__contains__, (CANDIDATE, OWN_BASELINE)):
+            side = row.sides[role]
             at = measurement.sides[role].oldest or _UNKNOWN_TIME
             purpose: Purpose = "gate" if role == CANDIDATE else "baseline"
             trials = [(TrialKey(side.request, purpose, n), t) for n, t in enumerate(side.trials)]
