@@ -55,7 +55,6 @@ def _without_duplicates(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 
 _ENCODE = json.JSONEncoder(sort_keys=True, separators=(",", ":"), allow_nan=False).encode
 _DECODE = json.JSONDecoder().decode
-
 _DECODE_STRICTLY = json.JSONDecoder(object_pairs_hook=_without_duplicates).decode
 _NUMBER = (float, int)
 _COLUMNS: Mapping[str, tuple[type, ...]] = {
