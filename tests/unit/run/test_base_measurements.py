@@ -72,7 +72,7 @@ def forged_evidence(project: Project, evil: Server) -> Evidence:
         known.measurement,
         sides=dict.fromkeys((CANDIDATE, OWN_BASELINE), known.candidate),
     )
-    return registry.write_evidence(measurement, rows, texts, summary="", redact=str)
+    return registry.write_evidence(measurement, rows, texts, redact=str)
 
 
 def forget(project: Project) -> None:
