@@ -20,8 +20,8 @@ if TYPE_CHECKING:
     from llmops_cli.judges.labels import Draft
     from llmops_cli.run.selection import EvalOptions
 
-OPENED = Path(".llmops") / "store" / "report.html"
-"""The page that `report --open` writes where no name is given: git ignores it."""
+OPENED = "report.html"
+"""The page in the store that `report --open` writes where no name is given."""
 
 
 def evaluate(
@@ -202,13 +202,15 @@ def report(
     from llmops_cli.core.redact import Redactor
     from llmops_cli.project.project import find_root
     from llmops_cli.report.finished_run import read_report, write_earlier_reports
+    from llmops_cli.run.workspace import checked_store
 
     files = sinks.files()
-    root = context.obj if file is not None else find_root(context.obj)
-    earlier = read_report(root, file)
-    page = sinks.html
+    page, store = sinks.html, context.obj
+    if file is None or (open_page and page is None):
+        store = checked_store(find_root(context.obj), os.environ)
+    earlier = read_report(store, file)
     if open_page and page is None:
-        page = find_root(context.obj) / OPENED
+        page = store / OPENED
         files.append(partial(FORMS["html"], page))
     output = sinks.output()
     output.report(earlier)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,7 +16,7 @@ from llmops_cli.plugins.catalog import catalog
 from llmops_cli.project.policy import policy_of
 from llmops_cli.project.project import PROJECT_FILE, Project, check_project, find_root
 from llmops_cli.project.templates import Templates, documents_of
-from llmops_cli.run.workspace import options_check
+from llmops_cli.run.workspace import checked_store, options_check
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -52,7 +53,8 @@ class Checked:
 def check_all(start: Path) -> Checked:
     """Read, validate and render everything. Raises `InvalidFiles` with every problem."""
     root = find_root(start)
-    project, evalsets = check_project(root, catalog(), check=options_check(root, environ={}))
+    check, store = options_check(root, environ={}), checked_store(root, os.environ)
+    project, evalsets = check_project(root, catalog(), check=check, store=store)
     specs = {evalset.name: _specs(evalset) for evalset in evalsets}
     problems = [problem for evalset in evalsets for problem in _unrenderable(project, evalset)]
     for evalset in evalsets:

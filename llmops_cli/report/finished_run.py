@@ -232,7 +232,8 @@ def _scores(trial: Trial, metrics: Mapping[str, Metric]) -> Iterator[ShownScore]
         )
 
 
-REPORTS = Path(".llmops") / "store" / "reports"
+REPORTS = "reports"
+"""Their folder in the store."""
 KEPT = 30
 """Reports of earlier runs that are stored."""
 
@@ -266,9 +267,9 @@ def entries_of(run: Run) -> Iterator[Entry]:
                 yield from _stored_results(evalset_run, side, positions)
 
 
-def store_report(root: Path, report: Report, *, redact: Redact) -> None:
+def store_report(store: Path, report: Report, *, redact: Redact) -> None:
     """Store `report` for `llmops report` and remove the oldest; a full disk is no error."""
-    folder = root / REPORTS
+    folder = store / REPORTS
     stored = _stored_reports(folder)
     number = int(stored[-1].stem) + 1 if stored else 1
     content = json.dumps(to_plain(report), sort_keys=True, ensure_ascii=True)
@@ -280,10 +281,10 @@ def store_report(root: Path, report: Report, *, redact: Redact) -> None:
         return
 
 
-def read_report(root: Path, file: Path | None) -> Report:
+def read_report(store: Path, file: Path | None) -> Report:
     """Return the report of a run file, a stored report or, without a file, the last run."""
     if file is None:
-        stored = _stored_reports(root / REPORTS)
+        stored = _stored_reports(store / REPORTS)
         if not stored:
             raise Refused("there is no report yet", hint="llmops eval makes one")
         file = stored[-1]

@@ -160,22 +160,22 @@ def test_a_run_file_holds_failures(project: Project, server: Server, tmp_path: P
 def test_the_report_of_a_run_file_is_the_runs(project: Project, tmp_path: Path) -> None:
     file = tmp_path / "run.jsonl"
     ran = gate(project, out=file)
-    assert read_report(project.root, file) == ran.report
+    assert read_report(project.store, file) == ran.report
 
 
 def test_the_last_report_is_kept_and_a_kept_one_can_be_named(project: Project) -> None:
     first = gate(project).report
     project.prompt(system="Next.")
     second = gate(project).report
-    assert read_report(project.root, None) == second
-    assert read_report(project.root, project.root / REPORTS / "000001.json") == first
+    assert read_report(project.store, None) == second
+    assert read_report(project.store, project.store / REPORTS / "000001.json") == first
 
 
 def test_the_oldest_reports_go(project: Project) -> None:
     made = gate(project).report
     for _ in range(KEPT + 3):
-        store_report(project.root, made, redact=plain)
-    kept = sorted(path.name for path in (project.root / REPORTS).iterdir())
+        store_report(project.store, made, redact=plain)
+    kept = sorted(path.name for path in (project.store / REPORTS).iterdir())
     assert (len(kept), kept[-1]) == (KEPT, f"{KEPT + 4:06}.json")
 
 
@@ -188,7 +188,7 @@ def test_a_report_that_cannot_be_kept_is_not_missed(project: Project) -> None:
 
 def test_before_the_first_run_there_is_no_report(project: Project) -> None:
     with pytest.raises(Refused, match="there is no report yet"):
-        read_report(project.root, None)
+        read_report(project.store, None)
 
 
 @pytest.mark.parametrize(
@@ -218,7 +218,7 @@ def test_a_merged_run_has_no_report_of_its_own_and_says_how_to_get_one(
     manifest, entries = merge([open_run(first), open_run(second)])
     write_run(both, manifest, entries, redact=plain)
     with pytest.raises(Refused, match="merged from several runs") as refused:
-        read_report(project.root, both)
+        read_report(project.store, both)
     assert refused.value.hint == f"llmops eval --offline --reuse {both}"
 
 
