@@ -17,6 +17,7 @@ from llmops_cli.cli.output import FORMS, Output, ReportSinks, RunSinks, actions_
 from llmops_cli.core.errors import ExitCode, Refused
 
 if TYPE_CHECKING:
+    from llmops_cli.core.report import Plan
     from llmops_cli.judges.labels import Draft
     from llmops_cli.run.selection import EvalOptions
 
@@ -117,48 +118,61 @@ def compare(
 
 def measure(
     context: typer.Context,
-    version: options.Version,
     limits: options.Limits,
     sinks: RunSinks,
+    versions: Annotated[
+        list[str] | None,
+        argument("[NAME[@VERSION]]...", "A name alone: the version of the working copy."),
+    ] = None,
+    all_prompts: Annotated[
+        bool, option("Select", "Every prompt that an evalset gates.", "--all")
+    ] = False,
     to: Annotated[
         str | None,
         option("Compare", "Compare with what runs there. Default: the last.", metavar="ENV"),
     ] = None,
+    dry_run: options.DryRun = False,
     offline: options.Offline = False,
     reuse: options.Reuse = None,
     commit: options.Commit = False,
 ) -> int:
-    """Evaluate a version and record the evidence.
+    """Evaluate versions and record the evidence.
 
     Evidence is recorded whatever the verdict, unless something was not measured (exit 3).
     `promote --run` takes the run file of --out.
 
     Examples:
       llmops measure support@v3 --commit
+      llmops measure --all --dry-run             what it would call and cost
       llmops measure support@v3 --out run.jsonl.gz
     """
     from llmops_cli.project.project import find_root
     from llmops_cli.registry import deliver
-    from llmops_cli.registry.measure import measure as measure_version
+    from llmops_cli.registry.measure import cost_of_measuring
+    from llmops_cli.registry.measure import measure as measure_versions
     from llmops_cli.run.selection import EvalOptions, Selection
 
+    if bool(versions) == all_prompts:
+        raise Refused("measure takes names of versions, or --all", hint="llmops measure support@v3")
     eval_options = EvalOptions(
-        selection=Selection(prompts=[version], environment=to),
+        selection=Selection(prompts=versions or (), environment=to),
         reuse=reuse or (),
         offline=offline,
         budget=limits.budget(),
     )
     files = sinks.files()
     output = sinks.output(actions_of(context.obj, github=sinks.github))
+    if dry_run:
+        _show_plan(output, cost_of_measuring(context.obj, eval_options))
+        return 0
     with output.refusals(), output.progress() as progress:
-        measured = measure_version(context.obj, eval_options, sinks=files, progress=progress)
-        evidence = measured.evidence
-        if commit and evidence is not None:
-            deliver.commit(find_root(context.obj), deliver.evidence_message(evidence))
+        measured = measure_versions(context.obj, eval_options, sinks=files, progress=progress)
+        if commit and measured.evidence:
+            deliver.commit(find_root(context.obj), deliver.evidence_message(measured.evidence))
     output.report(measured.report, measured.run)
-    if evidence is None:
-        output.say("no evidence recorded: something was not measured")
-    else:
+    for name in measured.without_evidence:
+        output.say(f"no evidence of {name} recorded: something was not measured")
+    for evidence in measured.evidence:
         output.say(f"evidence: {evidence.digest}")
     return measured.report.exit_code
 
@@ -172,12 +186,16 @@ def _evaluated(context: typer.Context, eval_options: EvalOptions, sinks: RunSink
     with output.refusals(), output.progress() as progress:
         evaluated = run_evaluation(context.obj, eval_options, sinks=files, progress=progress)
     if evaluated.report is None or evaluated.run is None:
-        from llmops_cli.render.plan import console_plan
-
-        output.show(evaluated.plan, console_plan(evaluated.plan))
+        _show_plan(output, evaluated.plan)
         return 0
     output.report(evaluated.report, evaluated.run)
     return evaluated.report.exit_code
+
+
+def _show_plan(output: Output, plan: Plan) -> None:
+    from llmops_cli.render.plan import console_plan
+
+    output.show(plan, console_plan(plan))
 
 
 def report(
@@ -213,8 +231,8 @@ def report(
         page = store / OPENED
         files.append(partial(FORMS["html"], page))
     output = sinks.output()
-    output.report(earlier)
     write_earlier_reports(files, earlier, file, Redactor.of(os.environ))
+    output.report(earlier)
     if open_page and page is not None and not _opened(page):
         output.say(f"page: {page}")
     whole = file is not None and file.suffix != ".json"

@@ -55,7 +55,8 @@ def outside_project(context: typer.Context, value: Path | None) -> Path | None:
 
     try:
         places = (value.absolute(), value.resolve())
-        value.exists()
+        if not value.exists() and not value.parent.is_dir():
+            raise Refused(f"there is no folder {value.parent}", hint=f"mkdir -p {value.parent}")
     except (OSError, RuntimeError) as error:  # a circle of links is either, by Python's version
         why = error.strerror if isinstance(error, OSError) else "a circle of symbolic links"
         raise Refused(f"cannot write to {value}: {why}") from error
@@ -285,7 +286,6 @@ NoCache = Annotated[
 ]
 Commit = Annotated[bool, option("Git", "Commit what is written under .llmops/.", "--commit")]
 Push = Annotated[bool, option("Git", "Commit, fetch and push the branch (never forced).", "--push")]
-Version = Annotated[str, argument("NAME@VERSION", "Example: support@v3.")]
 Environment = Annotated[
     str | None, option("Options", "The environment. Default: the last.", "--to", metavar="ENV")
 ]

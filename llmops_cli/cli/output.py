@@ -52,6 +52,8 @@ class Output:
     quiet: bool = False
     actions: Actions | None = None
     """Where a run is told to GitHub as well (`--github`)."""
+    written: Sequence[Path] = ()
+    """Files that the report is written to."""
     started: float = field(default_factory=time.monotonic)
 
     def refusals(self) -> AbstractContextManager[None]:
@@ -78,6 +80,9 @@ class Output:
             self.render(
                 console_report(report, verbose=self.verbose, quiet=self.quiet, seconds=seconds)
             )
+        if not self.quiet:
+            for path in self.written:
+                self.say(f"wrote {path}")
         if self.actions is not None and run is not None:
             from llmops_cli.report.build import source_locations
 
@@ -209,7 +214,14 @@ class ReportSinks:
 
     def output(self, actions: Actions | None = None) -> Output:
         """Return the sink of standard output, in the requested format."""
-        return Output(as_json=self.as_json, verbose=self.verbose, quiet=self.quiet, actions=actions)
+        paths = (getattr(self, name, None) for name in FORMS)
+        return Output(
+            as_json=self.as_json,
+            verbose=self.verbose,
+            quiet=self.quiet,
+            actions=actions,
+            written=[path for path in paths if path is not None],
+        )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -7,6 +7,7 @@
 from __future__ import annotations
 
 import os
+import shlex
 import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import replace
@@ -82,12 +83,20 @@ def release(
 
 def promote(
     context: typer.Context,
-    version: options.Version,
+    version: Annotated[
+        str, argument("NAME[@VERSION]", "A name alone: the working copy, released first.")
+    ],
     to: options.Environment = None,
     message: options.Message = None,
     measure: Annotated[
         bool,
-        option("Options", "First evaluate what the evidence lacks (calls models).", "--measure"),
+        option(
+            "Options",
+            "First evaluate what the evidence lacks (calls models).",
+            "--measure",
+            "--yes",
+            "-y",
+        ),
     ] = False,
     run: Annotated[
         list[Path] | None,
@@ -111,7 +120,11 @@ def promote(
 ) -> int:
     """Deploy a version to an environment, if its evidence passes. Calls no model unless asked.
 
+    With a name alone, releases the working copy and evaluates what is missing first. It asks
+    before it calls a model, or needs --yes. If it stops, the same command goes on.
+
     Examples:
+      llmops promote support -m "shorter answers" --yes
       llmops promote support@v3 -m "shorter answers"
       llmops promote support@v3 --to staging --measure --push
 
@@ -122,8 +135,14 @@ def promote(
     from llmops_cli.registry.deliver import Delivery
     from llmops_cli.registry.promote import PromotionRequest
     from llmops_cli.registry.promote import promote as promote_version
+    from llmops_cli.render.formatting import plural
     from llmops_cli.run.selection import EvalOptions, Selection
 
+    output = Output(as_json=as_json)
+    name, _, selector = version.partition("@")
+    from_working_copy = selector in {"", "working"}
+    if from_working_copy:
+        version = _released(context.obj, name, output)
     request = PromotionRequest(
         address=version,
         environment=to,
@@ -139,27 +158,62 @@ def promote(
         reuse=run or (),
         offline=bool(run),
     )
-    output = Output(as_json=as_json)
 
     def make_evidence() -> measuring.Measured:
         with output.progress() as progress:
-            return measuring.measure(context.obj, missing, progress=progress)
+            measured = measuring.measure(context.obj, missing, progress=progress)
+        if from_working_copy:
+            (prompt,) = measured.report.prompts
+            calls = plural(measured.report.calls, "call")
+            output.say(f"measured {version}: {prompt.verdict.decision.value} ({calls})")
+        return measured
 
     measured = make_evidence() if run else None
     promotion = promote_version(context.obj, request, environ=os.environ)
     if promotion.exit_code == ExitCode.INCOMPLETE and not run:
-        cost = _price(measuring.cost_of_measuring(context.obj, missing))
-        if measure or output.confirmed(f"measure now? {cost}"):
+        plan = measuring.cost_of_measuring(context.obj, missing)
+        cost = _price(plan)
+        free = from_working_copy and not plan.calls
+        if measure or free or output.confirmed(f"measure now? {cost}"):
             measured = make_evidence()
+            if measured.run.interrupted:
+                output.say("interrupted: run the same command again, every answer is stored")
+                return ExitCode.INTERRUPTED
             promotion = promote_version(context.obj, request, environ=os.environ)
         else:
-            hint = f"{promotion.hint}   ({cost})" if promotion.hint else cost
-            promotion = replace(promotion, hint=hint)
+            hint = _same_command(context, "--yes") if from_working_copy else promotion.hint
+            promotion = replace(promotion, hint=f"{hint}   ({cost})" if hint else cost)
     output.show(promotion, _promotion(version, promotion))
-    if measured is not None and measured.evidence is None:
+    if measured is not None and not measured.evidence:
         why = "; ".join(prompt.verdict.why for prompt in measured.report.prompts)
         output.say(f"note: no evidence recorded: {why}")
     return promotion.exit_code
+
+
+def _released(start: Path, name: str, output: Output) -> str:
+    """Release the working copy of a prompt, and return the address of its version."""
+    from llmops_cli.registry.release import release as release_prompts
+    from llmops_cli.run.workspace import open_workspace
+
+    with open_workspace(start) as workspace:
+        (made,) = release_prompts(workspace, [name])
+    address = made.version.address
+    same = f"{address} is released: the working copy is the same"
+    output.say(f"released {address}" if made.new else same)
+    return address
+
+
+def _same_command(context: typer.Context, *more: str) -> str:
+    """Return the command that is running, with the words `more`."""
+    words = ["llmops", str(context.info_name)]
+    for parameter in context.command.params:
+        value = context.params.get(str(parameter.name))
+        if value is True:
+            words.append(parameter.opts[-1])
+        elif isinstance(value, str):
+            words += [option for option in parameter.opts[-1:] if option.startswith("-")]
+            words.append(value)
+    return shlex.join([*words, *more])
 
 
 def _price(plan: Plan) -> str:

@@ -106,6 +106,9 @@ def probe_models(
         and (start or kind.runs is None)
     ]
     TrustCheck(workspace, models).commands(called)
+    for model in called:
+        if (why := workspace.may_not_call(model, offline=False)) is not None:
+            raise Refused(f"{model.name} is not called: {why}")
     specs = (spec for header in workspace.project.evalsets.values() for spec in header.scorers)
     embedders = {spec.options.get("embeddings") for spec in specs}
     probed: dict[str, ProbedModel] = {}
@@ -341,8 +344,9 @@ def _parsed(answer: Completion) -> object:
 
 
 def _key(model: Model, project: Project, environ: Mapping[str, str]) -> str:
-    name = model.api_key_env or project.catalog.providers[model.provider].api_key_env
-    if name is None:
+    kind = project.catalog.providers[model.provider]
+    name = model.api_key_env or kind.api_key_env
+    if name is None or (kind.runs and model.base_url is None):  # an engine gets a key of its own
         return "none needed"
     return f"{name} {'is set' if environ.get(name) else 'is not set'}"
 

@@ -183,9 +183,22 @@ def _no_code(what: str, ci: CiContext | None, *, secrets: bool) -> str | None:
     if ci is not None and ci.event in PRIVILEGED:
         return f"{what} is code, and code does not run on `{ci.event}`"
     if ci is not None and ci.foreign and secrets:
-        whose = f"comes from {ci.head}" if ci.head else "comes from a repository that is not known"
-        return f"{what} is code of a change that {whose}, and there are secrets within its reach"
+        return f"{what} is code of a change {_origin(ci)}, and there are secrets within its reach"
     return None
+
+
+def may_call(ci: CiContext | None, *, secrets: bool) -> str | None:
+    """Say why no model may be called here; None: those may that the base revision knows.
+
+    A foreign change decides what is sent, and could send the keys along.
+    """
+    if ci is None or not ci.foreign or not secrets:
+        return None
+    return f"this change is {_origin(ci)}, and there are secrets within its reach"
+
+
+def _origin(ci: CiContext) -> str:
+    return f"from {ci.head}" if ci.head else "from a repository that is not known"
 
 
 def matches(path: str, glob: str) -> bool:

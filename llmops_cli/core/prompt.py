@@ -28,6 +28,8 @@ from llmops_cli.core.digest import (
 from llmops_cli.core.errors import Location
 from llmops_cli.core.literals import with_literals
 
+FROM_ENVIRONMENT = "env:"
+"""How a header in llmops.yaml refers to a secret."""
 Role: TypeAlias = Literal["system", "developer", "user", "assistant", "tool"]
 ResponseFormat: TypeAlias = Literal["text", "json_object", "json_schema", "embedding"]
 """`embedding`: the answer's text is a JSON array of floats; the messages are one user turn."""
@@ -127,6 +129,17 @@ class Model:
     """What its server can enforce, if llmops.yaml says so; part of no key."""
     where: Location | None = field(default=None, compare=False)
     """Its line in llmops.yaml."""
+
+    @property
+    def variables(self) -> tuple[str, ...]:
+        """Return the environment variables that it names: its key, in headers, for its code."""
+        named = [value.rpartition(FROM_ENVIRONMENT) for value in self.headers.values()]
+        env = self.options.get("env")  # what an application sees
+        return (
+            *([self.api_key_env] if self.api_key_env else []),
+            *(name for _, reference, name in named if reference),
+            *(map(str, env) if isinstance(env, (list, tuple)) else []),
+        )
 
     def holds(self, wanted: ResponseFormat | None) -> bool:
         """Whether this format may be requested from its server: yes, unless llmops.yaml says no."""

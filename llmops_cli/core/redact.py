@@ -26,6 +26,12 @@ from llmops_cli.core.result import Completion, ToolCall
 MASK = "[redacted]"
 SHORTEST = 6
 """Characters. Anything shorter would blank out ordinary words and prove nothing."""
+LONGEST_NAME = 200
+"""Characters of a model, tool or finish reason as an answer names it; no API has longer names."""
+LONGEST_ID = 2_000
+"""Characters of the id of a retrieved document, which may be a URL."""
+LARGEST_ARGUMENTS = 256 * 1024
+"""Bytes of JSON of all tool calls of an answer; the arguments of further ones are kept as text."""
 
 _NAMED_AS_SECRET = re.compile(
     r"(?:^|_)(?:API_?KEY|KEY|PAT|AUTH|JWT|DSN|PWD)\d*(?:_|$)"
@@ -208,20 +214,28 @@ def sanitized(completion: Completion, redact: Redactor) -> Completion:
     """Return `completion` with its time, without secrets, and such that it can be stored.
 
     Every string is Unicode that can be written (a model can send half a surrogate pair, which no
-    file, database or digest takes) and every tool's arguments have a digest (a model can send a
-    nesting that canonical JSON cannot carry).
+    file, database or digest takes), names and ids are cut, and every tool's arguments have a digest
+    (a model can send a nesting that canonical JSON cannot carry).
     """
+    room = LARGEST_ARGUMENTS
 
     def clean(text: str) -> str:
         return redact(without_surrogates(text))
 
+    def name(text: str, most: int = LONGEST_NAME) -> str:
+        text = clean(text)  # whole: half a key is a leak
+        return text if len(text) <= most else f"{text[: most - 1]}…"
+
     def clean_call(call: ToolCall) -> ToolCall:
+        nonlocal room
         try:
             arguments = redact.plain(_deep(call.arguments))
-            canonical(arguments)
+            room -= len(canonical(arguments))
         except (NotCanonical, RecursionError):
             arguments = clean(json.dumps(call.arguments))
-        return ToolCall(name=clean(call.name), arguments=arguments)
+        if room < 0 and not isinstance(arguments, str):
+            arguments = json.dumps(arguments)
+        return ToolCall(name=name(call.name), arguments=arguments)
 
     contexts, ids = completion.contexts, completion.ids
     return replace(
@@ -229,11 +243,11 @@ def sanitized(completion: Completion, redact: Redactor) -> Completion:
         at=completion.at or datetime.now(UTC).isoformat(timespec="milliseconds"),
         text=None if completion.text is None else clean(completion.text),
         tool_calls=tuple(map(clean_call, completion.tool_calls)),
-        finish_reason=clean(completion.finish_reason),
+        finish_reason=name(completion.finish_reason),
         contexts=None if contexts is None else tuple(map(clean, contexts)),
-        ids=None if ids is None else tuple(map(clean, ids)),
-        served_model=completion.served_model and clean(completion.served_model),
-        fingerprint=completion.fingerprint and clean(completion.fingerprint),
+        ids=None if ids is None else tuple(name(text, LONGEST_ID) for text in ids),
+        served_model=completion.served_model and name(completion.served_model),
+        fingerprint=completion.fingerprint and name(completion.fingerprint),
     )
 
 

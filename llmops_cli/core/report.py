@@ -46,6 +46,8 @@ class ShownScore:
     reason: str = ""
     """The scorer's explanation, or why it is unscored."""
     advisory: bool = False
+    limit: float | None = None
+    """The threshold that a measured quantity (characters, seconds, dollars) is beyond."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -35,6 +35,10 @@ J = TypeVar("J")
 
 CLOSING = 5.0
 """Seconds a provider gets to close its connections or stop its server."""
+LONGEST_MESSAGE = 2_000
+"""Characters of why a call failed, which may be in the server's own words."""
+MOST_TOOL_CALLS = 1_000
+"""Tool calls of an answer; no model makes so many, and each is an object in every report."""
 YIELD_AFTER = 64
 """Jobs after which a worker yields to the event loop (and Ctrl-C): a job may never await."""
 
@@ -102,8 +106,12 @@ class Engine:
         if outcome.attempts:
             self.spent.calls += 1
         if isinstance(outcome, Failure):
-            return replace(outcome, message=self._redact(without_surrogates(outcome.message)))
+            message = self._redact(without_surrogates(outcome.message))[:LONGEST_MESSAGE]
+            return replace(outcome, message=message)
         self.spent.add(outcome)
+        if len(outcome.tool_calls) > MOST_TOOL_CALLS:
+            message = f"the answer has {len(outcome.tool_calls):,} tool calls"
+            return Failure(kind=FailureKind.TOO_LARGE, message=message, attempts=outcome.attempts)
         return sanitized(outcome, self._redact)
 
     def interrupt(self, why: str = "interrupted") -> None:

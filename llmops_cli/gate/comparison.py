@@ -345,6 +345,8 @@ class GateInput:
     """Why only some cases were run (filter, sample): then no case counts as removed."""
     look: int = 1
     """Which look this is under `on_inconclusive: rerun`: 1, 2 or 3."""
+    new: bool = False
+    """Whether the change adds the evalset: at the base revision, it did not gate the prompt."""
 
     @property
     def rates(self) -> Policy:

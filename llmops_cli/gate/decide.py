@@ -6,13 +6,15 @@ INCONCLUSIVE if any rule is; else PASS, which needs at least one finding about q
 Whether or not the policy lists them, trials that were never made and error shares above the default
 are INCOMPLETE: omitting a rule from a policy never turns unmeasured cases into a pass. Regressions
 are adjusted (Holm) over every `no_worse` and `anchor` comparison decided together: those of one
-prompt over all its evalsets, and in `decide_all` those of all prompts.
+prompt over all its evalsets, and in `decide_all` those of all prompts. Each evalset that the change
+adds is a family of its own: it can block, and makes no regression on another one less significant.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from itertools import accumulate
+from collections.abc import Iterable, Mapping, Sequence
+from itertools import accumulate, chain
+from typing import NamedTuple
 
 from llmops_cli.core.policy import Coverage, Decision, Errors, Finding, OnInconclusive, Verdict
 from llmops_cli.core.report import SliceSummary
@@ -34,23 +36,23 @@ def decide(gate_inputs: Sequence[GateInput]) -> Verdict:
 def decide_all(prompts: Mapping[str, Sequence[GateInput]]) -> Mapping[str, Verdict]:
     """Return the verdicts on several prompts, regressions adjusted over all of them together."""
     measured = {
-        prompt: [finding for gate_input in gate_inputs for finding in _findings(gate_input)]
+        prompt: [(item, finding) for item in gate_inputs for finding in _findings(item)]
         for prompt, gate_inputs in prompts.items()
     }
-    together = _adjusted([finding for findings in measured.values() for finding in findings])
+    together = _adjusted(chain.from_iterable(measured.values()))
     verdicts = {}
     for prompt, findings in measured.items():
         alone = _adjusted(findings)
         decided = tuple(
             judge(
                 finding,
-                together=together[id(finding)],
-                alone=alone[id(finding)],
-                family=len(together),
+                together=together[id(finding)].p,
+                alone=alone[id(finding)].p,
+                family=together[id(finding)].family,
             )
             if isinstance(finding, Measured)
             else finding
-            for finding in findings
+            for _, finding in findings
         )
         verdicts[prompt] = _verdict(decided, prompts[prompt])
     return verdicts
@@ -95,11 +97,27 @@ def benjamini_hochberg(p_values: Sequence[float]) -> list[float]:
     return [min(1.0, p) for _, p in sorted(zip(order, lowered, strict=True))]
 
 
-def _adjusted(findings: Sequence[Finding | Measured]) -> dict[int, float]:
-    """Return the Holm-adjusted p of each tested comparison, by its identity."""
-    tested = [finding for finding in findings if isinstance(finding, Measured)]
-    adjusted = holm([measured.estimate.p_regression for measured in tested])
-    return {id(measured): p for measured, p in zip(tested, adjusted, strict=True)}
+class _Adjusted(NamedTuple):
+    """A Holm-adjusted p, and the number of comparisons that it is adjusted over."""
+
+    p: float
+    family: int
+
+
+def _adjusted(findings: Iterable[tuple[GateInput, Finding | Measured]]) -> dict[int, _Adjusted]:
+    """Return the adjusted p of each tested comparison, by its identity."""
+    families: dict[int | None, list[Measured]] = {}
+    for gate_input, finding in findings:
+        if isinstance(finding, Measured):
+            family = id(gate_input) if gate_input.new else None
+            families.setdefault(family, []).append(finding)
+    return {
+        id(measured): _Adjusted(p, len(tested))
+        for tested in families.values()
+        for measured, p in zip(
+            tested, holm([item.estimate.p_regression for item in tested]), strict=True
+        )
+    }
 
 
 def _findings(gate_input: GateInput) -> list[Finding | Measured]:

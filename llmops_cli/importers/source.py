@@ -1,9 +1,7 @@
 """Reads foreign files: YAML as other tools write it, the line of every value, and notes on losses.
 
-Other tools' YAML has anchors, aliases and merge keys, which a project's files may not have. They
-are expanded here under a cap, so that a small file cannot become a large one. Numbers are read as
-JavaScript reads them: `1.0` is 1. Every path goes through `Folder`: nothing outside the folder of
-the imported file is read.
+Numbers are read as JavaScript reads them: `1.0` is 1. Every path goes through `Folder`: nothing
+outside the folder of the imported file is read.
 
 Nothing is dropped silently: whatever an importer leaves out, or has to write differently, is a
 `Note` with its line, the reason and a way out.
@@ -19,14 +17,11 @@ from typing import Any
 
 import yaml
 
-from llmops_cli.core.digest import Json
 from llmops_cli.core.errors import InvalidFiles, Location
 from llmops_cli.project.documents import Document, Place, YamlReader, decode, load_yaml
 from llmops_cli.project.paths import MAX_CASES, MAX_FILE, Folder, Unreadable, within
 from llmops_cli.project.templates import is_template
 
-MAX_VALUES = 500_000
-"""Values that one file may expand to."""
 STANDARD = "tag:yaml.org,2002:"
 CODE = re.compile(r"\.(js|cjs|mjs|ts|cts|mts|py|rb|sh|go)(:[^/]*)?$")
 URL = re.compile(r"[a-z][a-z0-9+.-]+://")
@@ -137,38 +132,9 @@ def read_document(content: bytes, path: str) -> Document:
 class _ForeignReader(YamlReader):
     """Reads the YAML of other tools."""
 
-    def __init__(self, path: str, events: Iterator[yaml.Event]) -> None:
-        super().__init__(path, events)
-        self._anchored: dict[str, tuple[Json, int]] = {}
-        """Values with an anchor, and how many values each holds."""
-        self._count = 0
-
-    def value(self, event: yaml.NodeEvent, place: Place) -> Json:
-        before = self._count
-        self._count += 1
-        value = super().value(event, place)
-        if self._count > MAX_VALUES:
-            raise self.refused(event, f"more than {MAX_VALUES:,} values")
-        if event.anchor is not None and not isinstance(event, yaml.AliasEvent):
-            self._anchored[event.anchor] = value, self._count - before
-        return value
-
-    def alias(self, event: yaml.AliasEvent) -> Json:
-        value, count = self._anchored.get(event.anchor or "", (None, 0))
-        self._count += count
-        return value
-
     def check_plain(self, event: yaml.ScalarEvent | yaml.CollectionStartEvent) -> None:
         if event.tag is not None and not event.tag.startswith(STANDARD):
             self.wrong(event, f"the tag '{event.tag}'", "plain data only; quote text")
-
-    def mapping(self, place: Place) -> dict[str, Json]:
-        """Return the mapping, in which its own keys win over those that `<<` brings."""
-        own = super().mapping(place)
-        merged = own.pop("<<", None)
-        for below in merged if isinstance(merged, list) else [merged]:
-            own = {**below, **own} if isinstance(below, dict) else own
-        return own
 
     def number(self, event: yaml.Event, text: str) -> Any:
         return as_javascript(super().number(event, text))

@@ -14,6 +14,7 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
@@ -22,7 +23,7 @@ import anyio
 from llmops_cli import __version__
 from llmops_cli.core.errors import Refused, Unmeasured
 from llmops_cli.core.ports import Progress, ignore_wait
-from llmops_cli.core.prompt import Case, Model
+from llmops_cli.core.prompt import Case
 from llmops_cli.core.records import Calibration, Canaries, Classes, Counts
 from llmops_cli.core.report import Spending
 from llmops_cli.core.result import Completion, Metric, Score, Unscored
@@ -112,9 +113,6 @@ def read_answers(
     wait_notices = getattr(progress, "waiting", ignore_wait)
     done = unscored = 0
 
-    def reachable(model: Model) -> bool:
-        return not request.offline or workspace.provider(model).offline
-
     async def read_all() -> None:
         engine = Engine(
             providers=lambda model: workspace.open_provider(model, tell=wait_notices),
@@ -122,7 +120,8 @@ def read_answers(
             redact=workspace.redact,
             counters=workspace.counters,
         )
-        calls = JudgeCallCache(engine, workspace.results_of, reachable=reachable)
+        may_not_call = partial(workspace.may_not_call, offline=request.offline)
+        calls = JudgeCallCache(engine, workspace.results_of, may_not_call=may_not_call)
         models = bound.judge.models if bound.judge else ()
         workers = sum(model.limits.max_concurrency for model in models)
         async with engine, AsyncExitStack() as stack, anyio.create_task_group() as group:

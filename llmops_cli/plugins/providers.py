@@ -134,6 +134,7 @@ _ROWS = (
         embeds=True,
         check="llmops_cli.providers.vllm.options:check",
         runs="llmops_cli.providers.vllm.options:runs",
+        api_key_env="VLLM_API_KEY",
         ready="llmops_cli.providers.vllm.options:ready",
         weights=True,
         options={

@@ -95,6 +95,8 @@ Place: TypeAlias = tuple[str | int, ...]
 """The path of a value: keys and positions from the root."""
 
 MAX_BYTES = 5_000_000
+MAX_VALUES = 500_000
+"""Values that a file with aliases may expand to."""
 
 NULL = frozenset({"", "~", "null", "Null", "NULL"})
 TRUE = frozenset({"true", "True", "TRUE"})
@@ -177,9 +179,10 @@ def _invalid(path: str, line: int | None, message: str, hint: str | None = None)
 
 
 class YamlReader:
-    """Builds plain data from the parser's events, so that nothing is expanded or constructed.
+    """Builds plain data from the parser's events, so that nothing is constructed.
 
-    A subclass reads other dialects: see `importers.source`.
+    Aliases and merge keys (`<<`) are expanded under a cap, so that a small file cannot become a
+    large one. A subclass reads other dialects: see `importers.source`.
     """
 
     def __init__(self, path: str, events: Iterator[yaml.Event]) -> None:
@@ -188,6 +191,9 @@ class YamlReader:
         self.problems: list[Problem] = []
         self.lines: dict[Place, int] = {}
         self.text_lines: dict[Place, int] = {}
+        self._anchored: dict[str, tuple[Json, int]] = {}
+        """Values with an anchor, and how many values each holds."""
+        self._count = 0
 
     def document(self) -> Json:
         """Return the data of the one document."""
@@ -204,9 +210,23 @@ class YamlReader:
 
     def value(self, event: yaml.NodeEvent, place: Place) -> Json:
         """Return the value that begins with `event`."""
+        before = self._count
+        self._count += 1
+        value = self._value(event, place)
+        if event.anchor is not None and not isinstance(event, yaml.AliasEvent):
+            self._anchored[event.anchor] = value, self._count - before
+        return value
+
+    def _value(self, event: yaml.NodeEvent, place: Place) -> Json:
         self.lines.setdefault(place, _line(event))
         if isinstance(event, yaml.AliasEvent):
-            return self.alias(event)
+            if event.anchor not in self._anchored:
+                raise self.refused(event, f"the alias '*{event.anchor}' names no anchor before it")
+            value, count = self._anchored[event.anchor]
+            self._count += count
+            if self._count > MAX_VALUES:
+                raise self.refused(event, f"aliases that expand to over {MAX_VALUES:,} values")
+            return value
         assert isinstance(event, (yaml.ScalarEvent, yaml.CollectionStartEvent))
         self.check_plain(event)
         if isinstance(event, yaml.ScalarEvent):
@@ -224,24 +244,18 @@ class YamlReader:
             items.append(self.value(item, (*place, len(items))))
         return items
 
-    def alias(self, event: yaml.AliasEvent) -> Json:
-        """Return the value of an alias. In a project's files, aliases are not allowed."""
-        self.wrong(event, f"the alias '*{event.anchor}'", "write the value out")
-        return None
-
     def check_plain(self, event: yaml.ScalarEvent | yaml.CollectionStartEvent) -> None:
-        """Check that a value has no anchor and no tag."""
-        if event.anchor is not None:
-            self.wrong(event, f"the anchor '&{event.anchor}'", "write the value out")
+        """Check that a value has no tag."""
         if event.tag is not None:
             self.wrong(event, f"the tag '{event.tag}'", "plain data only; quote text")
 
     def mapping(self, place: Place) -> dict[str, Json]:
-        """Return the mapping whose start was read."""
+        """Return the mapping whose start was read; its own keys win over those of `<<`."""
         items: dict[str, Json] = {}
         while not isinstance(event := next(self._events), yaml.MappingEndEvent):
             if not isinstance(event, yaml.ScalarEvent):
-                raise self.refused(event, "a key that is not text")
+                hint = 'quote what has braces: "{{ question }}"'
+                raise self.refused(event, "a key that is not text", hint)
             self.check_plain(event)
             key = event.value
             if key in items:
@@ -251,6 +265,9 @@ class YamlReader:
             value = next(self._events)
             assert isinstance(value, yaml.NodeEvent)
             items[key] = self.value(value, (*place, key))
+        merged = items.pop("<<", None)
+        for below in merged if isinstance(merged, list) else [merged]:
+            items = {**below, **items} if isinstance(below, dict) else items
         return items
 
     def scalar(self, event: yaml.ScalarEvent) -> Json:
@@ -286,6 +303,6 @@ class YamlReader:
         where = Location(path=self._path, line=_line(event))
         self.problems.append(Problem(where=where, message=message, hint=hint))
 
-    def refused(self, event: yaml.Event, message: str) -> InvalidFiles:
+    def refused(self, event: yaml.Event, message: str, hint: str | None = None) -> InvalidFiles:
         """Return the exception for a document in which reading cannot go on."""
-        return _invalid(self._path, _line(event), message)
+        return _invalid(self._path, _line(event), message, hint)

@@ -231,8 +231,13 @@ class EvalsetReader:
     def _specs(
         self, entries: Sequence[Any], where: Where, prompts: Sequence[str]
     ) -> tuple[ScorerSpec, ...]:
-        inputs = self._context.inputs_of(prompts).keys()
-        return self._scorers.read(entries, where, inputs=inputs, labels=set())
+        context, inputs = self._context, self._context.inputs_of(prompts).keys()
+        own = self._scorers.read(entries, where, inputs=inputs, labels=set())
+        defaults = self._scorers.read(
+            context.default_scorers, context.defaults_at, inputs=inputs, labels=set()
+        )
+        labels = {spec.label for spec in own}  # an evalset's own scorer replaces one of its name
+        return own + tuple(spec for spec in defaults if spec.label not in labels)
 
     def _table(self, written: str, document: Document) -> str:
         try:
@@ -273,15 +278,28 @@ class CaseReader:
         self._lines: dict[str, int | None] = {}
         """Lines of the cases so far by their ids: there may be a million of them."""
         self.drafts = 0
+        self._defaults = dict(context.default_case)
+        if "inputs" in self._defaults:
+            known = self._inputs
+            inputs = self._defaults["inputs"].items()
+            self._defaults["inputs"] = {name: text for name, text in inputs if name in known}
 
     def read(self, rows: Iterable[Row]) -> Iterator[Case]:
         """Yield the cases of `rows`; what is wrong with any is a problem at its line."""
         for where, row in rows:
-            written = validated(WrittenCase, row, where, self._problems)
+            written = validated(WrittenCase, self._with_defaults(row), where, self._problems)
             if written is not None and written.draft:
                 self.drafts += 1
             elif written is not None:
                 yield self._case(written, where)
+
+    def _with_defaults(self, row: Any) -> Any:
+        defaults = self._defaults
+        if not defaults or not isinstance(row, dict):
+            return row
+        own = row.get("inputs")
+        inputs = {**defaults.get("inputs", {}), **own} if isinstance(own, dict) else own
+        return {**defaults, **row, **({} if own is None else {"inputs": inputs})}
 
     def _case(self, written: WrittenCase, where: Where) -> Case:
         line: Location = where()

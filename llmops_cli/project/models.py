@@ -31,7 +31,7 @@ from pydantic import create_model
 
 from llmops_cli.core.ci import matches
 from llmops_cli.core.digest import Json, digest, digest_bytes
-from llmops_cli.core.errors import Refused, UnknownName, suggestion
+from llmops_cli.core.errors import Location, Refused, UnknownName, suggestion
 from llmops_cli.core.ports import Catalog, ProviderKind, ScorerKind, long_wait
 from llmops_cli.core.prompt import (
     SILENT,
@@ -54,7 +54,7 @@ from llmops_cli.project.paths import (
     within,
 )
 from llmops_cli.project.prompts import ENDINGS, PromptReader
-from llmops_cli.project.schema import Identity, WrittenModel, validated
+from llmops_cli.project.schema import Identity, Where, WrittenModel, validated
 from llmops_cli.project.templates import PLAIN, BadTemplate, is_template, strings
 
 SECRET_HEADERS = frozenset({
@@ -77,6 +77,11 @@ CachedDigest: TypeAlias = list[int | str]
 """Size, two times and inode of a file, and the digest of its bytes."""
 
 
+def no_place(*_at: str | int) -> Location:
+    """Return the line of what no file has."""
+    return Location(path="")
+
+
 @dataclass(frozen=True, kw_only=True)
 class ProjectContext:
     """What the readers of a project's files share; models and prompts once they are read."""
@@ -89,6 +94,12 @@ class ProjectContext:
     """Where digests of weights are cached; None: nowhere."""
     models: Mapping[str, Model] = field(default_factory=dict)
     prompts: Mapping[str, Prompt] = field(default_factory=dict)
+    default_scorers: Sequence[Any] = ()
+    """Entries of `scorers:` that every evalset has."""
+    default_case: Mapping[str, Any] = field(default_factory=dict)
+    """Fields that every case has."""
+    defaults_at: Where = no_place
+    """The line of a default scorer."""
 
     def resolve_model(self, name: str) -> Model:
         """Return the model that an alias or `provider/model` means. Raises `UnknownName`."""

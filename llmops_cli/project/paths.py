@@ -8,6 +8,7 @@ that lead out, devices, and files beyond a size.
 from __future__ import annotations
 
 import os
+import re
 import stat
 from collections import Counter
 from collections.abc import Iterator
@@ -63,19 +64,34 @@ FLAGS = os.O_RDONLY | sum(
 that a named pipe cannot hang us."""
 
 
+HIDDEN = re.compile(r"(^|/)\.")
+"""Matches a path that no listing holds."""
+
+
 class Unreadable(Exception):
     """A project file that is missing or must not be read, with the reason."""
+
+
+class Absent(Unreadable):
+    """Nothing is at that path, not even a link."""
 
 
 class Source(Protocol):
     """The project's files by path relative to its root, with `/` between folders."""
 
     def read(self, path: str, *, limit: int) -> bytes:
-        """Return the file's bytes. Raises `Unreadable`: missing, outside, no file, or too large."""
+        """Return the file's bytes.
+
+        Raises `Unreadable`: outside, no file, or too large; `Absent` where nothing is.
+        """
         ...
 
     def files(self, folder: str) -> tuple[str, ...]:
-        """Return every file under `folder`, sorted; none if there is no such folder."""
+        """Return every file under `folder`, sorted; none if there is no such folder.
+
+        A link to a folder below it is not followed and is listed with a `/` at its end. Raises
+        `Unreadable` for what can't be listed: it may hold files.
+        """
         ...
 
 
@@ -99,17 +115,12 @@ class Folder:
     root: Path
 
     def read(self, path: str, *, limit: int) -> bytes:
-        root = self.root.resolve()
-        try:
-            full = (root / within(path)).resolve()
-        except (OSError, RuntimeError):  # which of them depends on the version of Python
-            raise Unreadable(f"{path!r} is a link that leads in a circle") from None
-        if not full.is_relative_to(root):
-            raise Unreadable(f"{path!r} is a link that leaves the project")
+        full = self._resolve(path)
         try:
             handle = os.open(full, FLAGS)
         except FileNotFoundError:
-            raise Unreadable(f"there is no file {path!r}") from None
+            kind = Unreadable if os.path.lexists(self.root / path) else Absent
+            raise kind(f"there is no file {path!r}") from None
         except OSError as error:
             raise Unreadable(f"{path!r} cannot be read: {error.strerror}") from None
         status = os.fstat(handle)
@@ -122,13 +133,30 @@ class Folder:
             return file.read()
 
     def files(self, folder: str) -> tuple[str, ...]:
-        return tuple(sorted(self._walk(within(folder))))
+        full = self._resolve(folder)
+        is_absent = not os.path.lexists(self.root / folder)
+        return () if is_absent else tuple(sorted(self._walk(full, within(folder))))
 
-    def _walk(self, folder: str) -> Iterator[str]:
-        for place, folders, names in os.walk(self.root / folder):
+    def _resolve(self, path: str) -> Path:
+        root = self.root.resolve()
+        try:
+            full = (root / within(path)).resolve()
+        except (OSError, RuntimeError):  # which of them depends on the version of Python
+            raise Unreadable(f"{path!r} is a link that leads in a circle") from None
+        if not full.is_relative_to(root):
+            raise Unreadable(f"{path!r} is a link that leaves the project")
+        return full
+
+    def _walk(self, top: Path, folder: str) -> Iterator[str]:
+        def refuse(error: OSError) -> None:
+            inside = Path(folder, os.path.relpath(error.filename, top)).as_posix()
+            raise Unreadable(f"{inside!r} cannot be listed: {error.strerror}")
+
+        for place, folders, names in os.walk(top, onerror=refuse):
             folders[:] = [name for name in folders if not name.startswith(".")]
-            below = Path(place).relative_to(self.root).as_posix()
+            below = Path(folder, os.path.relpath(place, top)).as_posix()
             yield from (f"{below}/{name}" for name in names if not name.startswith("."))
+            yield from (f"{below}/{name}/" for name in folders if Path(place, name).is_symlink())
 
 
 def _size(limit: int) -> str:

@@ -24,10 +24,16 @@ from llmops_cli.project import tables
 from llmops_cli.project.documents import Document, load_yaml
 from llmops_cli.project.evalsets import EvalsetHeader, EvalsetReader
 from llmops_cli.project.models import Check, ModelReader, ProjectContext
-from llmops_cli.project.paths import MAX_FILE, Folder, Problems, Source, Unreadable
+from llmops_cli.project.paths import MAX_FILE, Absent, Folder, Problems, Source, Unreadable
 from llmops_cli.project.policy import read_gate
 from llmops_cli.project.prompts import PromptReader
-from llmops_cli.project.schema import WrittenEnvironment, WrittenProject, WrittenPrompt, validated
+from llmops_cli.project.schema import (
+    WrittenCase,
+    WrittenEnvironment,
+    WrittenProject,
+    WrittenPrompt,
+    validated,
+)
 
 if TYPE_CHECKING:
     from llmops_cli.core.watch import WatchSettings
@@ -48,7 +54,7 @@ class Project(ProjectContext):
     outputs: Literal["commit", "none"]
     """Whether evidence keeps the answers' texts."""
     trust: tuple[str, ...]
-    """Project files, or globs of them, whose code may run."""
+    """Project files, or globs of them, whose code may run, and servers that a change may add."""
     watch: Mapping[str, WatchSettings]
     """What is watched in production, by environment."""
 
@@ -105,7 +111,7 @@ def find_root(start: Path) -> Path:
     if not start.is_dir():
         raise Refused(f"there is no folder {start}")
     for folder in (start, *start.parents):
-        if (folder / PROJECT_FILE).is_file():
+        if os.path.lexists(folder / PROJECT_FILE):  # one that can't be read is a problem, later
             return folder
     prompts = start / prompt_files.FOLDER
     if any(next(prompts.rglob(f"*{ending}"), None) for ending in prompt_files.ENDINGS):
@@ -115,11 +121,15 @@ def find_root(start: Path) -> Path:
     )
 
 
-def has_project_file(root: Path, source: Source) -> bool:
+def has_project_file(source: Source) -> bool:
     """Tell whether `source` holds an `llmops.yaml`, readable or not."""
-    if isinstance(source, Folder):
-        return os.path.lexists(root / PROJECT_FILE)
-    return PROJECT_FILE in source.files(".")
+    try:
+        source.read(PROJECT_FILE, limit=MAX_FILE)
+    except Absent:
+        return False
+    except Unreadable:
+        pass  # reading it says why
+    return True
 
 
 def load_project(
@@ -168,7 +178,7 @@ class _Loader:
         self._problems = problems
 
     def project(self) -> Project:
-        exists = has_project_file(self._root, self._context.source)
+        exists = has_project_file(self._context.source)
         document = self._document(PROJECT_FILE) if exists else None
         document = document or Document(PROJECT_FILE, {}, {}, {})
         data = {} if document.data is None else document.data
@@ -177,7 +187,14 @@ class _Loader:
         models = ModelReader(self._context, document, self._problems).read(written.models)
         files, broken = self._prompts()
         prompts = {name: prompt for name, (prompt, _, _) in files.items()}
-        self._context = context = replace(self._context, models=models, prompts=prompts)
+        self._context = context = replace(
+            self._context,
+            models=models,
+            prompts=prompts,
+            default_scorers=written.defaults.scorers,
+            default_case=self._default_case(written, document),
+            defaults_at=lambda *at: document.where("defaults", "scorers", *at),
+        )
         for prompt, _, file in files.values():
             self._check_model(prompt, file, written.models)
         return Project(
@@ -200,12 +217,26 @@ class _Loader:
             self._problems.take(*error.problems)
         return None
 
+    def _files(self, folder: str) -> Iterator[str]:
+        """Yield the files under `folder`; what may hide more of them is a problem."""
+        try:
+            paths = self._context.source.files(folder)
+        except Unreadable as error:
+            self._problems.add(Location(path=folder), str(error))
+            return
+        for path in paths:
+            if path.endswith("/"):
+                hint = "move the folder here, or link its files"
+                self._problems.add(Location(path=path), "a link to a folder is not read", hint)
+            else:
+                yield path
+
     def _prompts(self) -> tuple[dict[str, PromptFile], set[str]]:
         """Return the prompts by name, and the names of those whose files are broken."""
         files: dict[str, PromptFile] = {}
         broken: set[str] = set()
         source = self._context.source
-        for path in source.files(prompt_files.FOLDER):
+        for path in self._files(prompt_files.FOLDER):
             if not path.endswith(prompt_files.ENDINGS):
                 if path.endswith((".yml", ".yaml")):
                     message = "not loaded: a prompt's file ends in .prompt.yml"
@@ -253,6 +284,11 @@ class _Loader:
             hint = f"llmops.yaml says `structured_output: {model.structured_output}` of it"
             self._problems.add(where("responseFormat"), message, hint)
 
+    def _default_case(self, written: WrittenProject, document: Document) -> Mapping[str, Json]:
+        case = written.defaults.case
+        at = ("defaults", "case")
+        return case if validated(WrittenCase, case, document.where, self._problems, *at) else {}
+
     def _watch(self, written: WrittenProject, document: Document) -> Mapping[str, WatchSettings]:
         if not written.watch:
             return {}
@@ -298,7 +334,7 @@ class _Loader:
         case_files: list[str] = []
         named: set[str | None] = set()
         broken = False
-        for path in self._context.source.files(evalset_files.FOLDER):
+        for path in self._files(evalset_files.FOLDER):
             if not path.endswith(evalset_files.ENDINGS):
                 if path.endswith(tables.ENDINGS):
                     case_files.append(path)

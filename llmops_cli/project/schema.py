@@ -337,6 +337,15 @@ class Evidence(Written):
     outputs: Literal["commit", "none"] = "commit"
 
 
+class WrittenDefaults(Written):
+    """What every evalset and every case has, unless its own file says otherwise."""
+
+    scorers: list[Any] = Field(default_factory=list)
+    case: dict[str, Any] = Field(
+        default_factory=dict, description="Fields of a case; its `inputs` where a prompt has them"
+    )
+
+
 class WrittenProject(Written):
     """The project: `llmops.yaml`."""
 
@@ -349,9 +358,11 @@ class WrittenProject(Written):
     gate: Gate = Field(default_factory=Gate)
     evidence: Evidence = Field(default_factory=Evidence)
     trust: list[Text] = Field(
-        default_factory=list, description="Project files (globs) whose code may run"
+        default_factory=list,
+        description="Project files (globs) whose code may run, and servers that a change may add",
     )
     watch: dict[Name, Any] = {}
+    defaults: WrittenDefaults = Field(default_factory=WrittenDefaults)
 
 
 Where = Callable[..., Location]

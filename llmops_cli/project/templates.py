@@ -230,7 +230,9 @@ class Sandbox(ImmutableSandboxedEnvironment):
             self._check(tree, loops=0, depth=0)
             names = meta.find_undeclared_variables(tree)
         except TemplateSyntaxError as error:
-            raise BadTemplate(error.message or "not a template", line=error.lineno) from None
+            hint = "text with {{, {% or {# that is no template stands in {% raw %}…{% endraw %}"
+            message = error.message or "not a template"
+            raise BadTemplate(message, line=error.lineno, hint=hint) from None
         except RecursionError:
             raise BadTemplate("nested too deeply") from None
         lines: dict[str, int] = {}

@@ -203,11 +203,12 @@ def release_message(versions: Sequence[Version]) -> str:
     return f"Release {', '.join(version.address for version in versions)}"
 
 
-def evidence_message(evidence: Evidence) -> str:
+def evidence_message(evidence: Sequence[Evidence]) -> str:
     """Return the commit message of evidence."""
-    measurement = evidence.measurement
-    verdict = measurement.verdict
-    return (
-        f"Measure {measurement.name}@v{measurement.number}: {verdict.decision.value}\n\n"
-        f"{verdict.why}\n\nEvidence: {evidence.digest}"
+    measurements = [made.measurement for made in evidence]
+    subject = ", ".join(
+        f"{made.name}@v{made.number}: {made.verdict.decision.value}" for made in measurements
     )
+    whys = "\n".join(made.verdict.why for made in measurements)
+    digests = "\n".join(f"Evidence: {made.digest}" for made in evidence)
+    return f"Measure {subject}\n\n{whys}\n\n{digests}"

@@ -26,7 +26,13 @@ from llmops_cli.core.records import EvalsetFacts, Event
 from llmops_cli.core.result import BASELINE, OWN_BASELINE
 from llmops_cli.plugins.catalog import catalog
 from llmops_cli.project.policy import policy_of
-from llmops_cli.project.project import PROJECT_FILE, Project, find_root, load_project
+from llmops_cli.project.project import (
+    PROJECT_FILE,
+    Project,
+    find_root,
+    has_project_file,
+    load_project,
+)
 from llmops_cli.registry.gc import needed_evidence
 from llmops_cli.registry.recompute import BaselineRows, verdict_of
 from llmops_cli.registry.verify import ProblemCollector, RegistryProblem, pass_check
@@ -85,7 +91,7 @@ def fsck(start: Path, base: str | None) -> RegistryGrowth:
     revision = checkout.at(base)
     source = AtRevision(revision, base)
     project, warnings = None, list[RegistryProblem]()
-    if PROJECT_FILE in source.files("."):
+    if has_project_file(source):
         try:
             project = load_project(root, catalog(), source=source)
         except InvalidFiles as error:

@@ -1,4 +1,4 @@
-"""Make the evidence of a version: its gate trials and, apart from them, its baseline trials.
+"""Make the evidence of versions: their gate trials and, apart from them, their baseline trials.
 
 The trials that let a version pass are a lucky selection, so later candidates are compared with
 other trials of it (the winner's curse). Evidence is complete: every side has every case, so that
@@ -13,7 +13,7 @@ from datetime import datetime
 from pathlib import Path
 
 from llmops_cli import __version__
-from llmops_cli.core.errors import ExitCode
+from llmops_cli.core.errors import ExitCode, Refused, UnknownName
 from llmops_cli.core.policy import Decision
 from llmops_cli.core.ports import Progress
 from llmops_cli.core.records import Evidence, Measurement, Provenance, SideFacts
@@ -21,14 +21,14 @@ from llmops_cli.core.report import Plan, Report
 from llmops_cli.core.result import BASELINE, Completion
 from llmops_cli.gate.calibration import calibration_records
 from llmops_cli.registry.release import released_number
-from llmops_cli.report.build import build_report
+from llmops_cli.report.build import build_report, worst_exit_code
 from llmops_cli.report.finished_run import Sink, write_reports
 from llmops_cli.run.comparison import compare_prompts
 from llmops_cli.run.cost_plan import cost_plan
 from llmops_cli.run.evalset_run import CONFIRMING, EvalsetRun, Run
 from llmops_cli.run.prepare import prepare, refuse_unfit
 from llmops_cli.run.run_loop import run_evalsets
-from llmops_cli.run.selection import EvalOptions
+from llmops_cli.run.selection import EvalOptions, addresses_of
 from llmops_cli.run.side import Side, TrialAt, chunks
 from llmops_cli.run.workspace import Workspace, actor, open_workspace, reuse_runs
 from llmops_cli.stores.evidence import has_rows, read_texts
@@ -36,11 +36,23 @@ from llmops_cli.stores.evidence import has_rows, read_texts
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Measured:
-    """The result of `measure`; no evidence where something was not measured."""
+    """The result of `measure`."""
 
     report: Report
     run: Run
-    evidence: Evidence | None
+    evidence: tuple[Evidence, ...]
+    """Of each version; none of one where something was not measured."""
+
+    @property
+    def without_evidence(self) -> list[str]:
+        """Return the versions where something was not measured."""
+        recorded = {(made.measurement.name, made.measurement.number) for made in self.evidence}
+        candidates = ((item, item.candidate) for item in self.run.prompt_comparisons)
+        return [
+            candidate.name
+            for comparison, candidate in candidates
+            if (comparison.prompt, candidate.version) not in recorded
+        ]
 
 
 def measure(
@@ -51,25 +63,36 @@ def measure(
     progress: Progress,
     environ: Mapping[str, str] | None = None,
 ) -> Measured:
-    """Make the calls that the evidence of a version lacks, and write the evidence.
+    """Make the calls that the evidence of versions lacks, and write the evidence.
 
-    `options` select one prompt by its address (`support@v3`); `sinks` are the reports to write
-    whatever the result. An INCOMPLETE run writes no evidence: run it again, and only what is
-    missing is called.
+    `options` select versions by their addresses (`support@v3`; `support` is the version of the
+    working copy); none: every prompt that an evalset gates. `sinks` are the reports to write
+    whatever the result. A version with something INCOMPLETE gets no evidence: run it again, and
+    only what is missing is called.
     """
     with open_workspace(start, environ=environ) as workspace:
         reuse_runs(workspace, options.reuse)
         evalset_runs = _prepare(workspace, options)
         run = run_evalsets(workspace, evalset_runs, options, progress=progress)
         report = build_report(run)
-        (verdict,) = run.verdicts.values()
-        lacking = list(_lacking(evalset_runs))
-        complete = not (run.interrupted or lacking or verdict.decision is Decision.INCOMPLETE)
-        if not complete:
-            code = report.exit_code if run.interrupted else ExitCode.INCOMPLETE
-            report = replace(report, exit_code=code, notes=(*report.notes, *lacking))
+        lacking: list[str] = []
+        codes: list[ExitCode] = []
+        complete: list[Run] = []
+        for comparison in run.prompt_comparisons:
+            of_one = run.of(comparison)
+            (verdict,) = of_one.verdicts.values()
+            notes = list(_lacking(of_one.evalset_runs))
+            lacking += notes
+            if notes or verdict.decision is Decision.INCOMPLETE:
+                codes.append(ExitCode.INCOMPLETE)
+            else:
+                codes.append(verdict.exit_code)
+                complete.append(of_one)
+        code = report.exit_code if run.interrupted else worst_exit_code(codes)
+        report = replace(report, exit_code=code, notes=(*report.notes, *lacking))
         write_reports(sinks, run, report, workspace.redact)
-        evidence = _write(workspace, run, options.now) if complete else None
+        written = [] if run.interrupted else complete
+        evidence = tuple(_write(workspace, of_one, options.now) for of_one in written)
     return Measured(report=report, run=run, evidence=evidence)
 
 
@@ -82,12 +105,32 @@ def cost_of_measuring(
 
 
 def _prepare(workspace: Workspace, options: EvalOptions) -> list[EvalsetRun]:
-    (address,) = options.selection.prompts
-    number = released_number(workspace.registry, address)
-    selection = replace(options.selection, prompts=[f"{address.partition('@')[0]}@v{number}"])
+    addresses = options.selection.prompts or addresses_of(workspace, options.selection)
+    prompts = {address: _released_address(workspace, address) for address in addresses}
+    unreleased = [address for address, released in prompts.items() if released is None]
+    if unreleased:
+        raise Refused(
+            f"the working copy of {', '.join(unreleased)} is not released: only a version has "
+            "evidence",
+            hint=f"llmops release {' '.join(unreleased)}, or name a version: {unreleased[0]}@v1",
+        )
+    selected = list(dict.fromkeys(filter(None, prompts.values())))
+    selection = replace(options.selection, prompts=selected)
     comparisons = compare_prompts(workspace, selection)
     options = replace(options, selection=selection, own_baseline=True)
     return refuse_unfit(prepare(workspace, comparisons, options))
+
+
+def _released_address(workspace: Workspace, address: str) -> str | None:
+    """Return `support@v3`; a name alone is the version of the working copy. None: it has none."""
+    name, at, _ = address.partition("@")
+    if at:
+        return f"{name}@v{released_number(workspace.registry, address)}"
+    if name not in workspace.project.prompts:
+        raise UnknownName("prompt", name, sorted(workspace.project.prompts))
+    digest = workspace.project.target(workspace.project.prompts[name]).digest
+    versions = workspace.registry.versions(name)
+    return next((known.address for known in versions if known.target == digest), None)
 
 
 def _lacking(evalset_runs: Iterable[EvalsetRun]) -> Iterator[str]:

@@ -161,10 +161,17 @@ def answer(trial: ShownTrial | None) -> str:
 
 def score(shown: ShownScore) -> str:
     """Return `exact 0: expected card_arrival`, `tone unscored: the judge's answer is no JSON`."""
-    value = "unscored" if shown.value is None else f"{shown.value:.4g}"
+    value = "unscored" if shown.value is None else score_value(shown)
     advisory = " (advisory)" if shown.advisory else ""
     reason = f": {shown.reason}" if shown.reason else ""
     return f"{shown.label} {value}{advisory}{reason}"
+
+
+def score_value(shown: ShownScore) -> str:
+    """Return the value; `11,199 > 400` where it is beyond a threshold."""
+    value, limit = shown.value or 0.0, shown.limit
+    number = f"{value:,.0f}" if value.is_integer() else f"{value:.4g}"
+    return number if limit is None else f"{number} {'>' if value > limit else '<'} {limit:,g}"
 
 
 def rule(finding: Finding, *, several: bool = False) -> str:
@@ -312,7 +319,7 @@ def effort(side: SideSummary) -> str:
         first = f"{side.first_token_p50:.2f} s median, {side.first_token_p95:.2f} s at the 95th"
         parts.append(f"first token {first}")
     if side.served_models:
-        parts.append("answered by " + ", ".join(side.served_models))
+        parts.append("answered by " + listed(side.served_models))
     return " · ".join(parts)
 
 

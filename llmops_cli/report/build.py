@@ -52,7 +52,7 @@ WORST_FIRST: tuple[ExitCode, ...] = (
 
 def build_report(run: Run) -> Report:
     """Build the report of `run`."""
-    code = exit_code(run.verdicts.values())
+    code = worst_exit_code(verdict.exit_code for verdict in run.verdicts.values())
     return Report(
         prompts=tuple(_prompt(run, comparison) for comparison in run.prompt_comparisons),
         exit_code=ExitCode.INTERRUPTED if run.interrupted else code,
@@ -67,10 +67,9 @@ def build_report(run: Run) -> Report:
     )
 
 
-def exit_code(verdicts: Iterable[Verdict]) -> ExitCode:
+def worst_exit_code(codes: Iterable[ExitCode]) -> ExitCode:
     """Return the worst exit code of several verdicts: FAIL before INCOMPLETE."""
-    codes = {verdict.exit_code for verdict in verdicts}
-    return next((code for code in WORST_FIRST if code in codes), ExitCode.DONE)
+    return min(codes, key=WORST_FIRST.index, default=ExitCode.DONE)
 
 
 def _prompt(run: Run, comparison: PromptComparison) -> PromptReport:
@@ -205,10 +204,9 @@ def _after_pass(comparison: PromptComparison, *, partial: bool) -> Iterator[str]
         return
     elif comparison.other_model:
         yield f"name the model in {name} and release it: a version freezes both"
-    elif version is None:
-        yield f"llmops release {name}   # then measure and promote it"
     else:
-        yield f"llmops promote {name}@v{version} --to {comparison.environment} -m 'why'"
+        address = name if version is None else f"{name}@v{version}"
+        yield f"llmops promote {address} --to {comparison.environment} -m 'why'"
 
 
 def _next_steps(comparison: PromptComparison, verdict: Verdict, run: Run) -> Iterator[str]:
@@ -232,9 +230,7 @@ def _next_steps(comparison: PromptComparison, verdict: Verdict, run: Run) -> Ite
             yield f"{fix}run the same command again: only what is missing is called"
         case Decision.INCONCLUSIVE if comparison.baseline is None:
             version = comparison.candidate.version
-            if version is None:
-                yield f"llmops release {name} && llmops measure {name}@v1"
-            address = f"{name}@v{version or 1}"
+            address = name if version is None else f"{name}@v{version}"
             yield f"llmops promote {address} --to {comparison.environment} --initial -m 'why'"
         case _:
             yield "add cases to the evalset, or accept a wider margin in llmops.yaml"

@@ -229,7 +229,17 @@ def _scores(trial: Trial, metrics: Mapping[str, Metric]) -> Iterator[ShownScore]
             passed=None if value is None else metric.passes(value),
             reason=trial.reasons.get(label, ""),
             advisory=not metric.counts,
+            limit=None if value is None else _limit(metric, value),
         )
+
+
+def _limit(metric: Metric, value: float) -> float | None:
+    """Return the threshold that a quantity is beyond; a share says enough by itself."""
+    if metric.unit == "fraction" or metric.negate:
+        return None
+    if metric.maximum is not None and value > metric.maximum:
+        return metric.maximum
+    return metric.minimum if metric.minimum is not None and value < metric.minimum else None
 
 
 REPORTS = "reports"

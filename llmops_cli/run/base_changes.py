@@ -15,6 +15,7 @@ the fix is to update the branch.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
 from fnmatch import fnmatchcase
@@ -46,6 +47,8 @@ GATING_FILES = ("llmops.yaml", "prompts/", "evalsets/")
 class BaseSnapshot:
     """The evalsets that gated a prompt at the base revision."""
 
+    revision: str | None = None
+    """None: none was named."""
     evalsets: Mapping[str, Evalset] = field(default_factory=dict)
     metrics: Mapping[str, Sequence[Metric]] = field(default_factory=dict)
     """The metrics of each evalset, by its name."""
@@ -58,6 +61,10 @@ class BaseSnapshot:
         """Return the cases that the branch lacks, as findings about `evalset` name them."""
         others = (f"{name}/{case}" for name, ids in self.added_since.items() for case in ids)
         return frozenset({*self.added_since.get(evalset, ()), *others})
+
+    def lacks(self, evalset: str) -> bool:
+        """Return whether `evalset` did not gate the prompt at the base revision."""
+        return self.revision is not None and evalset not in self.evalsets
 
     def ids(self, evalset: str) -> tuple[str, ...]:
         """Return the ids of the cases that `evalset` had."""
@@ -79,8 +86,8 @@ def merge_base(workspace: Workspace) -> Project | None:
 
     def gating_files(revision: Revision) -> Mapping[str, str]:
         """Return the git id of each relevant file, by path."""
-        blobs = revision.blobs.items()
-        return {path: blob for path, blob in blobs if path.startswith(GATING_FILES)}
+        blobs = {**revision.blobs, **revision.links}
+        return {path: blob for path, blob in blobs.items() if path.startswith(GATING_FILES)}
 
     try:
         left = checkout.merge_base(workspace.base)
@@ -105,6 +112,7 @@ def base_snapshot(workspace: Workspace, prompt: str, left: Project | None) -> Ba
     with reading(workspace.base):
         loaded = rules.load(rules.evalsets_of(prompt))
         return BaseSnapshot(
+            revision=workspace.base,
             evalsets={evalset.name: evalset for evalset in loaded},
             metrics={evalset.name: at_base.scorers(evalset).metrics for evalset in loaded},
             added_since={} if left is None else _added_since(loaded, left, prompt),
@@ -144,6 +152,11 @@ def evalset_changes(
     for evalset in now:
         earlier = base.evalsets.get(evalset.name)
         if earlier is None:
+            if base.lacks(evalset.name) and prompt in workspace.rules.prompts:
+                yield (
+                    f"this change adds the evalset {evalset.name} ({cases(len(evalset.cases))}), "
+                    "which is decided by itself: it can block, and it weakens no other evalset"
+                )
             continue
         scorers = workspace.scorers(evalset).metrics
         parts = [
@@ -288,12 +301,13 @@ def no_longer_gated(
 def model_changes(
     workspace: Workspace, evalsets: Iterable[Evalset], *targets: ResolvedTarget | None
 ) -> Iterator[str]:
-    """Yield a sentence for each model whose price, limits or address the change alters.
+    """Yield a sentence for each model that is new, or whose price, limits, address, headers or
+    secrets the change alters.
 
     The models are those that answer for `targets` or judge on `evalsets`. Yields nothing without a
     base, or if the project is newer than the base.
     """
-    if workspace.base is None or not has_project_file(workspace.root, workspace.rules.source):
+    if workspace.base is None or not has_project_file(workspace.rules.source):
         return
     used = [target.target.model for target in targets if target is not None]
     for evalset in evalsets:
@@ -305,6 +319,8 @@ def model_changes(
         # by its alias if possible; without any it is new
         before = next((m for m in same if m.name == model.name), same[0] if same else None)
         parts = [*_changed_settings(before, model)]
+        if model.name in workspace.project.models and model.name not in workspace.rules.models:
+            parts.append("its name is new")
         if parts:
             yield (
                 f"this change also changes how {model.name} is priced and called: "
@@ -323,7 +339,17 @@ def _changed_settings(before: Model | None, now: Model) -> Iterator[str]:
         if old != new:
             yield f"{limit.name} {old} → {new}"
     if before.base_url != now.base_url:
-        yield "another base_url"
+        yield f"base_url {_address(before.base_url)} → {_address(now.base_url)}"
+    if before.variables != now.variables:
+        sent = (", ".join(model.variables) or "none" for model in (before, now))
+        yield f"variables that it is sent {' → '.join(sent)}"
+    if headers := {name for name, _ in before.headers.items() ^ now.headers.items()}:
+        yield f"other headers ({', '.join(sorted(headers))})"
+
+
+def _address(url: str | None) -> str:
+    """Return `url` without a password."""
+    return "its vendor's" if url is None else re.sub(r"//[^/?#]*@", "//", url)
 
 
 def _price(price: Price | None) -> str:

@@ -278,7 +278,10 @@ class EvalsetRun:
         judges = [bound.judge for bound in self.scorers.all if bound.judge]
         models = [side.spec.target.model for side in sides]
         models += (model for judge in judges for model in judge.models)
-        return tuple({model.name: model for model in models}.values())
+        unique: list[Model] = []  # two sides may call different models under one alias
+        for model in models:
+            unique += [] if model in unique else [model]
+        return tuple(unique)
 
     def _same_requests(self, side: Side) -> frozenset[int]:
         """Return the cases for which `side` needs no trials of its own."""
@@ -344,6 +347,15 @@ class Run:
     def prompt_comparisons(self) -> list[PromptComparison]:
         """Return the comparison of each prompt, in the order of the run."""
         return list({id(run.comparison): run.comparison for run in self.evalset_runs}.values())
+
+    def of(self, comparison: PromptComparison) -> Run:
+        """Return this run of one prompt; `calls` are those of its sides, without judges."""
+        evalset_runs = self.evalsets_of(comparison)
+        name = comparison.candidate.name
+        calls = sum(side.state.called for item in evalset_runs for side in item.sides)
+        return replace(
+            self, evalset_runs=evalset_runs, verdicts={name: self.verdicts[name]}, calls=calls
+        )
 
     def evalsets_of(self, comparison: PromptComparison) -> list[EvalsetRun]:
         """Return the evalsets of one prompt."""

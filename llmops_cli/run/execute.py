@@ -20,6 +20,7 @@ from collections.abc import Callable, Coroutine, Iterable, Iterator, Mapping, Se
 from collections.abc import Set as AbstractSet
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, field, replace
+from functools import partial
 from itertools import chain
 from typing import Any, NamedTuple, Protocol
 
@@ -274,10 +275,8 @@ async def call_missing(
         tell=getattr(progress, "slowed_by", ignore_wait),
     )
 
-    def reachable(model: Model) -> bool:
-        return not options.offline or workspace.provider(model).offline
-
-    judges = JudgeCallCache(engine, workspace.results_of, reachable=reachable)
+    may_not_call = partial(workspace.may_not_call, offline=options.offline)
+    judges = JudgeCallCache(engine, workspace.results_of, may_not_call=may_not_call)
     async with engine, AsyncExitStack() as stack, anyio.create_task_group() as group:
         group.start_soon(stop_on_signal, engine, run, group.cancel_scope)
         kinds = [kind for item in evalset_runs for kind in item.scorers.kinds]
@@ -385,12 +384,12 @@ class JudgeCallCache:
         engine: ModelCaller,
         results: Callable[[Model], ResultsStore],
         *,
-        reachable: Callable[[Model], bool] = lambda _: True,
+        may_not_call: Callable[[Model], str | None] = lambda _: None,
     ) -> None:
         """Take where each model's answers are stored, and whether a model may be called."""
         self._engine = engine
         self._results = results
-        self._reachable = reachable
+        self._may_not_call = may_not_call
         self._batcher = WriteBatcher()
         self._pending: dict[TrialKey, _PendingCall] = {}
         self.spent: dict[Role, Spending] = {}
@@ -409,8 +408,8 @@ class JudgeCallCache:
         if stored is not None and stored.text is not None:
             self._count(role, stored)
             return stored
-        if not self._reachable(model):
-            message = f"{model.name} was not called: --offline, and its answer is not stored"
+        if (why := self._may_not_call(model)) is not None:
+            message = f"{model.name} was not called: {why}, and its answer is not stored"
             return Failure(kind=FailureKind.NOT_ATTEMPTED, message=message, attempts=0)
         call = self._pending[key] = _PendingCall()
         try:

@@ -20,7 +20,7 @@ from pathlib import Path
 from shutil import which
 from tempfile import TemporaryDirectory
 
-from llmops_cli.core.ci import ci_context, may_run, may_run_code, may_run_command
+from llmops_cli.core.ci import may_run, may_run_code, may_run_command
 from llmops_cli.core.digest import digest
 from llmops_cli.core.errors import Refused, UnknownName
 from llmops_cli.core.policy import Latency, gated_metrics
@@ -36,6 +36,7 @@ from llmops_cli.project.paths import Unreadable
 from llmops_cli.project.templates import documents_of
 from llmops_cli.run.base_changes import removed_with_evalset
 from llmops_cli.run.comparison import EvalsetSelection, PromptComparison
+from llmops_cli.run.endpoints import refuse_unknown_endpoints
 from llmops_cli.run.evalset_run import CONFIRMING, EvalsetRun, plan_trials
 from llmops_cli.run.scorers import Scorers
 from llmops_cli.run.selection import EvalOptions, ResolvedTarget
@@ -44,7 +45,6 @@ from llmops_cli.run.workspace import (
     MeasuredCase,
     Workspace,
     evidence_store,
-    github_event,
     measured_cases,
     reading,
 )
@@ -64,8 +64,8 @@ def prepare(
 ) -> list[EvalsetRun]:
     """Return the evalsets of all comparisons, planned: equal requests are made once.
 
-    Raises `Refused` if code or commands may not run here, `UnknownName` if a rule asks for a
-    metric that no scorer gives.
+    Raises `Refused` if code or commands may not run here or a request may not go where it would,
+    `UnknownName` if a rule asks for a metric that no scorer gives.
     """
     evalset_runs = [
         _Preparation(
@@ -83,6 +83,7 @@ def prepare(
         trust.applications(evalset_run.models_to_vet)
         trust.commands(evalset_run.models_to_vet)
         trust.scorers(evalset_run.scorers)
+        refuse_unknown_endpoints(workspace, evalset_run.models_to_vet)
         known = [PASS_METRIC, *evalset_run.scorers.by_label]
         for metric in sorted(gated_metrics(evalset_run.selection.policy)):
             if metric not in known:
@@ -345,11 +346,9 @@ class TrustCheck:
 
         `models` are all that may be called: answers that are replayed need no secret.
         """
-        environ = workspace.environ
         self._workspace = workspace
         self._trusted = workspace.rules.trust
-        self._ci = ci_context(environ, github_event(environ))
-        self._secrets = bool(Redactor.of(environ))
+        self._ci, self._secrets = workspace.ci, workspace.has_secrets
         replaying = all(workspace.provider(model).offline for model in models)
         why = may_run(self._ci, replaying=replaying)
         if why is not None:

@@ -20,14 +20,11 @@ from llmops_cli.core.result import BASELINE, Failure, FailureKind
 from llmops_cli.gate.comparison import TRIALS_BY_LOOK, CriticalState, GateInput
 from llmops_cli.gate.decide import decide_all
 from llmops_cli.gate.paired_test import next_look
+from llmops_cli.gate.wording import listed
 from llmops_cli.run.evalset_run import EvalsetRun, Run, plan_trials
 from llmops_cli.run.selection import EvalOptions
 from llmops_cli.run.side import Side
 from llmops_cli.run.workspace import Workspace
-
-OFFLINE = Failure(
-    kind=FailureKind.NOT_ATTEMPTED, message="not called: --offline, and no result is stored"
-)
 
 
 def run_evalsets(
@@ -41,6 +38,8 @@ def run_evalsets(
 
     Only a run that calls something starts an event loop.
     """
+    if workspace.makes_no_calls is not None:
+        options = replace(options, offline=True)
     run = Run(evalset_runs=evalset_runs, partial=options.selection.partial, budget=options.budget)
     damaged = workspace.results.damaged
     _measure(workspace, run, options, progress)
@@ -70,8 +69,10 @@ def run_evalsets(
 def _measure(workspace: Workspace, run: Run, options: EvalOptions, progress: Progress) -> None:
     if options.offline:
         for side in run.sides:
-            if not workspace.provider(side.spec.target.model).offline:
-                side.give_up(OFFLINE)
+            why = workspace.may_not_call(side.spec.target.model, offline=True)
+            if why is not None:
+                message = f"not called: {why}, and no result is stored"
+                side.give_up(Failure(kind=FailureKind.NOT_ATTEMPTED, message=message))
     if any(evalset_run.todo for evalset_run in run.evalset_runs):
         from llmops_cli.run.execute import call_missing, run_coroutine  # noqa: PLC0415 - imports asyncio
 
@@ -98,6 +99,7 @@ def _decide(run: Run) -> None:
             },
             partial=run.partial,
             look=evalset_run.look,
+            new=comparison.base.lacks(evalset.name),
         )
         inputs.setdefault(comparison.candidate.name, []).append(gate_input)
         changes[comparison.candidate.name] = comparison.changes
@@ -145,7 +147,7 @@ def _answered_by_others(evalset_run: EvalsetRun) -> Iterator[tuple[Side, str]]:
         compared = evalset_run.result if role == BASELINE else evalset_run.compare(role)
         now, before = compared.candidate.served_models, compared.baseline.served_models
         if now and before and set(now) != set(before):
-            who = f"{' and '.join(before)} answered the {role} and {' and '.join(now)}"
+            who = f"{listed(before)} answered the {role} and {listed(now)}"
             yield side, f"under one model name {who} the candidate"
             if side is candidate:
                 return
@@ -167,7 +169,7 @@ def _judge_again(run: Run, _options: EvalOptions) -> Iterator[EvalsetRun]:
             newest = run.served.get(judge.target.model.name)
             evalset_run.scorers.outdated[label] = served - {newest}
             run.notes.append(
-                f"{evalset_run.name}: {label} was judged by {' and '.join(sorted(served))} under "
+                f"{evalset_run.name}: {label} was judged by {listed(tuple(sorted(served)))} under "
                 "one name: the older answers are rescored"
             )
         if len(evalset_run.judged_again) > known:

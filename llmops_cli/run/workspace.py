@@ -13,10 +13,11 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import AbstractAsyncContextManager, ExitStack, closing, contextmanager, suppress
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
-from functools import partial
+from functools import cached_property, partial
 from pathlib import Path
 from typing import NamedTuple
 
+from llmops_cli.core.ci import CiContext, ci_context, may_call
 from llmops_cli.core.digest import Json
 from llmops_cli.core.errors import IntegrityBroken, InvalidFiles, Refused
 from llmops_cli.core.policy import Policy
@@ -39,7 +40,7 @@ from llmops_cli.plugins.catalog import (
     wrong_options,
 )
 from llmops_cli.project.models import Check
-from llmops_cli.project.paths import MAX_FILE, Source, Unreadable
+from llmops_cli.project.paths import HIDDEN, MAX_FILE, Absent, Source, Unreadable
 from llmops_cli.project.project import Project, find_root, has_project_file, load_project
 from llmops_cli.run.scorers import Scorers
 from llmops_cli.stores.calibrations import Calibrations
@@ -49,9 +50,6 @@ from llmops_cli.stores.git import Revision, open_git, tracked_paths
 from llmops_cli.stores.registry import EVENT_FILES, Registry, chain_of
 from llmops_cli.stores.results import ResultsStore, open_results
 from llmops_cli.stores.run_file import RunFile, open_run
-
-FROM_ENVIRONMENT = "env:"
-"""How a header in llmops.yaml refers to a secret."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -98,17 +96,7 @@ class Workspace:
     def redact(self) -> Redactor:
         """Return what removes the secrets that the project or the environment's names point to."""
         models = self.project.models.values()
-        named = [model.api_key_env for model in models if model.api_key_env]
-        named += [
-            value.rpartition(FROM_ENVIRONMENT)[2]
-            for model in models
-            for value in model.headers.values()
-            if FROM_ENVIRONMENT in value
-        ]
-        for model in models:
-            env = model.options.get("env")  # the variables that an application sees
-            named += map(str, env) if isinstance(env, list) else []
-        return Redactor.of(self.environ, named)
+        return Redactor.of(self.environ, (name for model in models for name in model.variables))
 
     def read(self, path: str) -> bytes:
         """Return a project file that a scorer names."""
@@ -127,6 +115,27 @@ class Workspace:
         """
         calibrations = Calibrations(self.root)
         return gating_judges(evalset, scorers.judged_metrics, policy, calibrations.of)
+
+    @cached_property
+    def ci(self) -> CiContext | None:
+        """Return the CI job; None: this is none."""
+        return ci_context(self.environ, github_event(self.environ))
+
+    @cached_property
+    def has_secrets(self) -> bool:
+        """Whether there are keys within reach of this process."""
+        return bool(Redactor.of(self.environ))
+
+    @cached_property
+    def makes_no_calls(self) -> str | None:
+        """Say why this job calls no model; None: it may."""
+        return may_call(self.ci, secrets=self.has_secrets)
+
+    def may_not_call(self, model: Model, *, offline: bool) -> str | None:
+        """Say why `model` is not called; None: it may be."""
+        if self.provider(model).offline:
+            return None
+        return self.makes_no_calls or ("--offline" if offline else None)
 
     def provider(self, model: Model) -> ProviderKind:
         """Return the catalog's row for the provider of `model`."""
@@ -275,15 +284,32 @@ class AtRevision:
     name: str
 
     def read(self, path: str, *, limit: int) -> bytes:
-        content = self.revision.read(path)
+        real = self._resolve(path)
+        content = self.revision.read(real)
         if content is None:
-            raise Unreadable(f"there is no file {path!r} at {self.name}")
+            kind = Absent if real == path else Unreadable
+            raise kind(f"there is no file {path!r} at {self.name}")
         if len(content) > limit:
             raise Unreadable(f"{path!r} is larger than {limit // 1_000_000} MB")
         return content
 
     def files(self, folder: str) -> tuple[str, ...]:
-        return self.revision.files(folder)
+        top = self._resolve(folder)
+        if top in self.revision.blobs:
+            raise Unreadable(f"{folder!r} is not a folder at {self.name}")
+        below = [path.removeprefix(f"{top}/") for path in self.revision.files(top)]
+        if not below and top != folder:  # git keeps no empty folders
+            raise Unreadable(f"{folder!r} is a link to nothing at {self.name}")
+        return tuple(f"{folder}/{path}" for path in below if not HIDDEN.search(path))
+
+    def _resolve(self, path: str) -> str:
+        real = self.revision.resolve(path)
+        if real is None:
+            raise Unreadable(
+                f"{path!r} is a link that leaves the project, a submodule or a circle of links "
+                f"at {self.name}"
+            )
+        return real
 
 
 def at_revision(root: Path, name: str) -> Source:
@@ -322,9 +348,11 @@ def registry_at(base: str, root: Path, source: Source) -> Registry:
     """
 
     def chains(folder: Path) -> tuple[Event, ...]:
-        files = sorted(map(Path, source.files(folder.relative_to(root).as_posix())))
-        here = [path for path in files if root / path.parent == folder and path.match(EVENT_FILES)]
         with reading(base):
+            files = sorted(map(Path, source.files(folder.relative_to(root).as_posix())))
+            here = [
+                path for path in files if root / path.parent == folder and path.match(EVENT_FILES)
+            ]
             contents = {path: source.read(path.as_posix(), limit=MAX_FILE) for path in here}
         try:
             return chain_of((path, partial(contents.__getitem__, path)) for path in here)
@@ -341,7 +369,7 @@ def rules_at(base: str, project: Project) -> Project:
     Before the project began, its policy is the default and nothing is trusted.
     """
     source = at_revision(project.root, base)
-    if has_project_file(project.root, source):
+    if has_project_file(source):
         with reading(base):
             return load_project(project.root, project.catalog, source=source)
     try:

@@ -22,7 +22,11 @@ from llmops_cli.core.errors import LlmopsError, Refused, Unmeasured
 REGISTRY = ".llmops"
 _INPUTS = ("prompts", "evalsets", "llmops.yaml")
 """Paths whose files decide a promotion, whether git tracks them or not."""
-_FILE = "100"  # the mode of 100644 and 100755; a link is 120000
+_FILE, _LINK = "100", "120000"
+"""The start of the modes of files (100644, 100755), and the mode of links; submodules are 160000.
+"""
+_MAX_LINKS = 40
+"""Links on the way to one file, as Linux allows."""
 _DERIVED = re.compile(r"[~^@:]|^HEAD\b|^(?!.{40}$)[0-9a-f]{7,64}$")
 """A revision that no server can be asked for: derived from another one, or part of an id."""
 _LITTER = re.compile(r"(^|/)\.|~(/|$)|(^|/)__pycache__(/|$)")
@@ -37,6 +41,8 @@ _READ = {
     "GIT_TERMINAL_PROMPT": "0",
     "GIT_OPTIONAL_LOCKS": "0",
     "GIT_NO_LAZY_FETCH": "1",
+    # git before 2.45 doesn't know that: it may use no transport, so it runs no remote helper
+    "GIT_ALLOW_PROTOCOL": "none",
     # `git replace` shows another commit's content under a commit's id
     "GIT_NO_REPLACE_OBJECTS": "1",
 }
@@ -95,12 +101,39 @@ class Revision:
     """Full id."""
     blobs: Mapping[str, str]
     """Blob id of every plain file, by path relative to the project's root."""
+    links: Mapping[str, str]
+    """Blob id of the target of every link, by path; empty for submodules."""
 
     def read(self, path: str) -> bytes | None:
-        """Return the content of the file at `path`; None: there is none, or it is a link."""
-        if path not in self.blobs:
-            return None
-        blob = _git(self.root, "cat-file", "blob", self.blobs[path])
+        """Return the content of the file at `path`, which `resolve` gave; None: there is none."""
+        return self._content(self.blobs[path]) if path in self.blobs else None
+
+    def resolve(self, path: str) -> str | None:
+        """Return the path that the links in `path` lead to.
+
+        None: they lead out of the project, into a submodule or in a circle.
+        """
+        links = 0
+        ahead, passed = list(reversed(PurePosixPath(path).parts)), list[str]()
+        while ahead:
+            part = ahead.pop()
+            place = "/".join((*passed, part))
+            if part == "..":
+                if not passed:
+                    return None
+                passed.pop()
+            elif place not in self.links:
+                passed.append(part)
+            else:
+                blob, links = self.links[place], links + 1
+                target = self._content(blob).decode("utf-8", "surrogateescape") if blob else "/"
+                if target.startswith("/") or links > _MAX_LINKS:
+                    return None
+                ahead.extend(reversed(PurePosixPath(target).parts))
+        return "/".join(passed)
+
+    def _content(self, blob_id: str) -> bytes:
+        blob = _git(self.root, "cat-file", "blob", blob_id)
         if blob.status:
             raise Unmeasured(
                 f"git does not have the content of a file here: {blob.reason}",
@@ -109,9 +142,19 @@ class Revision:
         return blob.content
 
     def files(self, folder: str) -> tuple[str, ...]:
-        """Return every file under `folder` (`.`: the root), sorted."""
+        """Return every file and link under `folder` (`.`: the root), sorted.
+
+        Links to folders, and submodules, end in `/`.
+        """
         below = PurePosixPath(folder)
-        return tuple(sorted(path for path in self.blobs if below in PurePosixPath(path).parents))
+        paths = (path for path in self.blobs if below in PurePosixPath(path).parents)
+        links = (path for path in self.links if below in PurePosixPath(path).parents)
+        return tuple(sorted((*paths, *(path + self._ending(path) for path in links))))
+
+    def _ending(self, link: str) -> str:
+        folder = f"{self.resolve(link)}/"
+        is_folder = not self.links[link] or any(path.startswith(folder) for path in self.blobs)
+        return "/" if is_folder else ""
 
 
 @dataclass(frozen=True)
@@ -139,9 +182,15 @@ class Checkout:
                 f"git cannot list the files of {revision}: {listing.reason}",
                 hint="git fsck says what is missing; fetch it again",
             )
-        entries = (entry.partition("\t") for entry in listing.text.split("\0") if entry)
-        blobs = {path: mode.split()[2] for mode, _, path in entries if mode.startswith(_FILE)}
-        return Revision(self.root, commit, blobs)
+        blobs, links = dict[str, str](), dict[str, str]()
+        for entry in filter(None, listing.text.split("\0")):
+            details, _, path = entry.partition("\t")
+            mode, _, blob = details.split()
+            if mode.startswith(_FILE):
+                blobs[path] = blob
+            else:
+                links[path] = blob if mode == _LINK else ""
+        return Revision(self.root, commit, blobs, links)
 
     def merge_base(self, revision: str) -> Revision:
         """Return the files of `root` at the last commit that HEAD and `revision` share.

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ctypes
 import json
 import os
 import resource
@@ -22,6 +21,7 @@ from tests.projects import (
     make_cases,
     make_project,
     run_on_terminal,
+    without_rights,
 )
 from tests.servers.faulty import FaultServer, answer
 
@@ -191,14 +191,6 @@ def test_a_full_standard_output_is_3(project: Project) -> None:
     with Path("/dev/full").open("w") as full:
         result = project.run_alone("eval", stdout=full.fileno())
     assert result.code == 3
-
-
-def without_rights() -> None:
-    """Root reads and writes everything; give that up, for what is started now alone."""
-    drop_from_bounding_set = 24
-    kernel = ctypes.CDLL(None)
-    for capability in range(64):
-        kernel.prctl(drop_from_bounding_set, capability, 0, 0, 0)
 
 
 @pytest.mark.parametrize(

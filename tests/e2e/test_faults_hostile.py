@@ -19,7 +19,7 @@ import pytest
 
 from tests.hostile import HOSTILE
 from tests.projects import Project, Result, make_project
-from tests.servers.faulty import Behaviour, FaultServer, answer, echo, status
+from tests.servers.faulty import Behaviour, FaultServer, answer, echo, raw_body, status
 from tests.unit.render.test_markdown import outside_code
 
 TEXTS = list(HOSTILE.values())
@@ -226,3 +226,39 @@ def test_names_reasons_and_errors_that_a_server_gives_are_as_harmless_as_answers
     page = (tmp_path / "page.md").read_text("utf-8")
     assert OBEYED.findall(page) == []
     assert "<script" not in outside_code(page)
+
+
+LONG = "M" * 1_000_000
+
+
+def tools(count: int, name: str, arguments: str = "{}") -> Behaviour:
+    calls = [{"function": {"name": name, "arguments": arguments}}] * count
+    return answer(choices=[{"message": {"tool_calls": calls}, "finish_reason": "stop"}])
+
+
+@pytest.mark.parametrize(
+    "behaviour",
+    [
+        answer(model=LONG),
+        answer(system_fingerprint=LONG),
+        answer(choices=[{"message": {"content": "wrong"}, "finish_reason": LONG}]),
+        tools(1, LONG),
+        tools(50_000, "t"),
+        status(400, message=LONG),
+        status(400, body=json.dumps({"detail": [{"loc": [LONG], "msg": LONG}]}).encode()),
+        status(400, body=json.dumps({"error": {"type": LONG, "code": LONG}}).encode()),
+        status(302, location="http://" + LONG[:8000]),
+        raw_body(b"no JSON", kind=LONG[:8000]),
+    ],
+)
+def test_no_name_or_error_in_an_answer_fills_a_report(tmp_path: Path, behaviour: Behaviour) -> None:
+    with FaultServer(then=behaviour) as server:
+        project = make_project(tmp_path, server.url, cases=8, retries=0)
+        result = project.run("eval", "--verbose", *f"{OUT} --csv run.csv".split())
+        report = project.eval("--offline")
+    sizes = {path.name: path.stat().st_size for path in tmp_path.iterdir() if path.is_file()}
+    assert result.code in {0, 3}
+    assert {"junit.xml", "page.md", "page.html", "run.jsonl", "run.csv"} <= sizes.keys()
+    assert {name: size for name, size in sizes.items() if size > 150_000} == {}
+    assert len(result.text) < 60_000
+    assert len(report.out) < 60_000

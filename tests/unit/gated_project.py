@@ -56,8 +56,11 @@ class Result:
     def passing(self) -> MetricSummary:
         return next(each for each in self.evalset.metrics if each.label == "pass")
 
+    def findings(self, rule: str) -> list[Finding]:
+        return [finding for finding in self.verdict.findings if finding.rule == rule]
+
     def finding(self, rule: str) -> Finding:
-        (found,) = (each for each in self.verdict.findings if each.rule == rule)
+        (found,) = self.findings(rule)
         return found
 
 

@@ -1,28 +1,21 @@
-"""Checks an application before any call: what llmops.yaml says of it, and which addresses it has.
+"""Checks what llmops.yaml says of an application, before any call.
 
 Used whenever a project is read, so nothing here imports a client, runs the project's code, resolves
 a name or calls anything.
-
-A URL in a file that anybody may propose must not make this machine call what only it can reach.
-Link-local and metadata addresses are never called. Loopback is called where the URL itself says
-so, since an application runs there while it is being developed; other addresses that are not
-public only where `allow_hosts` names the URL's host.
 """
 
 from __future__ import annotations
 
-import ipaddress
 import os
-from collections.abc import Collection, Mapping, Sequence
-from typing import Any, TypeAlias
-from urllib.parse import urlsplit
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import jmespath
 from jmespath.exceptions import JMESPathError
 
 from llmops_cli.core.errors import Refused
 from llmops_cli.core.ports import PluginContext
-from llmops_cli.providers.http.access import is_loopback, wrong_address
+from llmops_cli.providers.http.addresses import has_password, wrong_address
 from llmops_cli.workers.project_code import project_file, what_is_wrong
 
 OF_URLS = ("base_url", "headers", "api_key_env", "extra_body")
@@ -61,16 +54,10 @@ def check_command(options: Mapping[str, Any], context: PluginContext) -> str | N
 
 def wrong_url(url: str, allowed: frozenset[str]) -> str | None:
     """Return why `url` is never called, as far as the URL itself shows; None: it may be called."""
-    if wrong_address(url) is not None:
-        return f"'base_url' {url!r} is not an http(s) URL"
-    parts = urlsplit(url)
-    if parts.username is not None or parts.password is not None:
+    if has_password(url):
         return "'base_url' contains a password: send it as a header, `authorization: env:NAME`"
-    host = parts.hostname or ""
-    try:
-        return forbidden(host, host=host, allowed=allowed)
-    except ValueError:  # a name, whose addresses are checked when it is resolved
-        return None
+    why = wrong_address(url, allowed=allowed)
+    return why and f"'base_url' {url!r} {why}"
 
 
 def allowed_hosts(options: Mapping[str, Any]) -> frozenset[str]:
@@ -102,47 +89,3 @@ def _wrong_paths(options: Mapping[str, Any]) -> str | None:
 def _meaningless(options: Mapping[str, Any], keys: Sequence[str]) -> str | None:
     key = next((key for key in keys if options.get(key)), None)
     return None if key is None else f"'{key}' means nothing to {options['provider']}"
-
-
-Address: TypeAlias = ipaddress.IPv4Address | ipaddress.IPv6Address
-
-_METADATA = tuple(
-    map(
-        ipaddress.ip_network,
-        (
-            "100.100.100.200/32",  # Alibaba Cloud
-            "168.63.129.16/32",  # Azure
-            "192.0.0.192/32",  # Oracle Cloud
-            "fd00:ec2::/32",  # AWS
-            "fd20:ce::254/128",  # Google Cloud
-        ),
-    )
-)
-"""Cloud metadata addresses, in addition to the link-local ones."""
-_TRANSLATED = ipaddress.IPv6Network("64:ff9b::/96")
-"""IPv4 addresses as IPv6 ones, behind a translator (RFC 6052)."""
-
-
-def forbidden(address: str, *, host: str, allowed: Collection[str]) -> str | None:
-    """Return why `address`, which `host` of a URL stands for, is not called; None: it may be."""
-    target = _embedded_ipv4(ipaddress.ip_address(address.partition("%")[0]))
-    named = host if host == address else f"{host} ({address})"
-    if (
-        target.is_link_local
-        or target.is_multicast
-        or target.is_unspecified
-        or any(target in network for network in _METADATA)
-    ):
-        return f"{named} is an address that is never called: link-local, or a cloud's metadata"
-    if host in allowed or (target.is_loopback and is_loopback(host)) or target.is_global:
-        return None
-    return f"{named} is not a public address: `allow_hosts: [{host}]` in llmops.yaml allows it"
-
-
-def _embedded_ipv4(address: Address) -> Address:
-    """Return the IPv4 address that an IPv6 one carries, where it carries one."""
-    if isinstance(address, ipaddress.IPv4Address):
-        return address
-    if address in _TRANSLATED:
-        return ipaddress.IPv4Address(int(address) & 0xFFFFFFFF)
-    return address.ipv4_mapped or address.sixtofour or address

@@ -8,12 +8,11 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from ipaddress import ip_address
-from urllib.parse import urlsplit
 
 from llmops_cli.core.errors import Refused, suggestion
 from llmops_cli.core.ports import PluginContext
-from llmops_cli.core.prompt import Model, own_machine
+from llmops_cli.core.prompt import FROM_ENVIRONMENT, Model, own_machine
+from llmops_cli.providers.http.addresses import has_password, wrong_address
 
 NO_KEY = "unused"
 """The placeholder key for a local server without a key."""
@@ -40,15 +39,15 @@ def access(model: Model, context: PluginContext, *, key_env: str) -> Access:
     """
     base_url = model.base_url
     if base_url is not None:
-        if wrong_address(base_url) is not None:
-            raise Refused(
-                f"{model.name}: base_url {base_url!r} is not an http(s) URL",
-                hint="write it like http://localhost:8000/v1",
-            )
-        if "@" in urlsplit(base_url).netloc:
+        if has_password(base_url):
             raise Refused(
                 f"{model.name}: base_url contains a password, which would be in every report",
                 hint="name the variable that has the key with `api_key_env`, or use `headers`",
+            )
+        if (why := wrong_address(base_url)) is not None:
+            raise Refused(
+                f"{model.name}: base_url {base_url!r} {why}",
+                hint="write it like http://localhost:8000/v1",
             )
     name = model.api_key_env or key_env
     key, about_key = context.environ.get(name, "").strip(), f"check the key in {name}"
@@ -68,7 +67,7 @@ def headers_of(model: Model, context: PluginContext) -> dict[str, str]:
     """Return the headers of `model` with `env:NAME` filled in. Raises `Refused`."""
     headers: dict[str, str] = {}
     for name, value in model.headers.items():
-        scheme, reference, variable = value.rpartition("env:")
+        scheme, reference, variable = value.rpartition(FROM_ENVIRONMENT)
         if reference and (not scheme or scheme.endswith(" ")):
             if variable not in context.environ:
                 raise Refused(
@@ -79,26 +78,6 @@ def headers_of(model: Model, context: PluginContext) -> dict[str, str]:
         _check_sendable(model.name, name, value, source=variable if reference else "llmops.yaml")
         headers[name] = value
     return headers
-
-
-def wrong_address(url: str) -> str | None:
-    """Return what is wrong with the address of a server; None: it can be called."""
-    try:
-        parts = urlsplit(url)
-        host = parts.hostname or ""
-        host.encode("idna")
-        fine = parts.scheme in {"http", "https"} and host and parts.port != 0
-    except ValueError as error:  # UnicodeError is one
-        return str(error)
-    return None if fine else "it is not an http(s) URL"
-
-
-def is_loopback(host: str) -> bool:
-    """Return whether `host` of a URL, an address or a name, is this machine."""
-    try:
-        return ip_address(host).is_loopback
-    except ValueError:
-        return host == "localhost" or host.endswith(".localhost")
 
 
 def _check_sendable(model: str, name: str, value: str, *, source: str) -> None:

@@ -11,8 +11,9 @@ from __future__ import annotations
 
 import json
 import os
+import socket
 import ssl
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Collection, Mapping
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, replace
 from io import BytesIO
@@ -24,12 +25,13 @@ from weakref import WeakSet
 import aiohttp
 import anyio
 import certifi
-from aiohttp.abc import AbstractResolver
+from aiohttp import DefaultResolver
+from aiohttp.abc import AbstractResolver, ResolveResult
 
 from llmops_cli.core.digest import digest_bytes, short
 from llmops_cli.core.errors import Refused
 from llmops_cli.core.result import Completion, Failure, FailureKind
-from llmops_cli.providers.http.access import wrong_address
+from llmops_cli.providers.http.addresses import forbidden, wrong_address
 from llmops_cli.providers.http.responses import (
     SHOWN,
     STATUSES,
@@ -129,6 +131,34 @@ _NEXT: Mapping[ErrorClass, str] = {
 """Advice by status, where a retry later isn't enough."""
 
 
+class SafeResolver(AbstractResolver):
+    """Resolves names as usual, and gives only those addresses that may be called.
+
+    The connection goes to the very address that was checked, so that no second answer of a name
+    server counts. Where a proxy is in between, it resolves the name, and its own rules hold.
+    """
+
+    def __init__(self, allowed: Collection[str] | None) -> None:
+        """`allowed` are the hosts whose addresses may be private; None: every host's may."""
+        self._allowed = allowed
+        self._resolver = DefaultResolver()
+
+    async def resolve(
+        self, host: str, port: int = 0, family: socket.AddressFamily = socket.AF_INET
+    ) -> list[ResolveResult]:
+        """Return the addresses of `host`. Raises `Forbidden` if none of them may be called."""
+        addresses = await self._resolver.resolve(host, port, family)
+        problems = [forbidden(row["host"], host=host, allowed=self._allowed) for row in addresses]
+        fine = [row for row, why in zip(addresses, problems, strict=True) if why is None]
+        if addresses and not fine:
+            raise Forbidden(str(problems[0]))
+        return fine
+
+    async def close(self) -> None:
+        """Close the resolver behind it."""
+        await self._resolver.close()
+
+
 class Connections(aiohttp.TCPConnector):
     """Keeps connections open until a server sends an unsolicited response.
 
@@ -137,7 +167,7 @@ class Connections(aiohttp.TCPConnector):
     """
 
     def __init__(self, url: str, resolver: AbstractResolver | None = None) -> None:
-        """`resolver` finds addresses, where not every one may be called."""
+        """`resolver` finds the addresses that may be called; None: any, a proxy's."""
         tls: ssl.SSLContext | bool = True
         if url.startswith("https:"):
             # The system's certificates, or SSL_CERT_FILE's, and Mozilla's where it has none.
@@ -366,15 +396,15 @@ async def open_client(
     environ: Mapping[str, str],
     *,
     about_key: str = "check the key",
-    resolver: AbstractResolver | None = None,
+    allowed: Collection[str] | None = None,
 ) -> AsyncIterator[JsonClient]:
     """Open a client of `url`, by the proxy and with the certificates that the environment names.
 
-    `about_key`: what to do where the server refuses the key. `resolver` finds addresses, where not
-    every one may be called.
+    `about_key`: what to do where the server refuses the key. `allowed` are the hosts whose
+    addresses may be private; None: every host's may.
     """
     proxy = proxy_for(url, environ)
-    connections = Connections(url, resolver)
+    connections = Connections(url, SafeResolver(allowed) if proxy is None else None)
     session = aiohttp.ClientSession(
         headers=headers,
         connector=connections,

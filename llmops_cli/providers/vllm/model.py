@@ -30,7 +30,7 @@ from llmops_cli.core.prompt import Model, Request, host_of
 from llmops_cli.core.redact import Redactor
 from llmops_cli.core.result import Completion, Failure, FailureKind
 from llmops_cli.core.store_folder import store_folder
-from llmops_cli.providers.http.access import is_loopback
+from llmops_cli.providers.http.addresses import is_loopback
 from llmops_cli.providers.openai.model import Dialect, OpenAI, check_model, open_openai
 from llmops_cli.providers.vllm.options import (
     adapters,

@@ -174,7 +174,7 @@ class CaseBlocks:
         return {name: value for name, value in values.items() if value is not None}
 
     def _score(self, score: ShownScore) -> Json:
-        value = None if score.value is None else f"{score.value:.4g}"
+        value = None if score.value is None else formatting.score_value(score)
         reason = self._text(score.reason) if score.reason else None
         return [self._shared_name(score.label), value, score.passed, reason, score.advisory]
 

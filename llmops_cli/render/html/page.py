@@ -30,7 +30,7 @@ from llmops_cli.core.report import (
     ShownCase,
     SideSummary,
 )
-from llmops_cli.gate.wording import points
+from llmops_cli.gate.wording import listed, points
 from llmops_cli.render import formatting
 from llmops_cli.render.html.cases import CaseBlocks, PageLimits, PageText
 from llmops_cli.render.json import SCHEMA, as_json
@@ -298,7 +298,7 @@ def _cost_per_trial(side: SideSummary) -> str:
 
 SIDE_ROWS: Sequence[tuple[str, Callable[[SideSummary], str]]] = (
     ("Model", lambda side: side.model),
-    ("Answered by", lambda side: ", ".join(side.served_models)),
+    ("Answered by", lambda side: listed(side.served_models)),
     ("Target", lambda side: side.target),
     ("Trials measured", lambda side: f"{side.measured:,} of {side.planned:,}"),
     ("Called in this run", lambda side: f"{side.called:,}"),

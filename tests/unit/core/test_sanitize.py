@@ -1,10 +1,17 @@
 from __future__ import annotations
 
+import json
 from typing import Any
 
 import pytest
 
-from llmops_cli.core.redact import Redactor, sanitized, without_surrogates
+from llmops_cli.core.redact import (
+    LONGEST_ID,
+    LONGEST_NAME,
+    Redactor,
+    sanitized,
+    without_surrogates,
+)
 from llmops_cli.core.result import Completion, ToolCall
 
 NONE = Redactor()
@@ -43,6 +50,34 @@ def test_deeply_nested_arguments_are_kept_as_text() -> None:
         deep = [deep]
     kept = arguments(deep)
     assert Completion(text="", tool_calls=(ToolCall(name="f", arguments=kept),)).digest
+
+
+def test_names_and_ids_are_cut_and_secrets_are_taken_out_before() -> None:
+    long = "sk-canary-123" + "x" * 1_000_000
+    answer = Completion(
+        text="",
+        tool_calls=(ToolCall(name=long, arguments={}),),
+        finish_reason=long,
+        ids=(long, "https://example.org/" + "p" * 1_000),
+        served_model="x" * (LONGEST_NAME - 5) + "sk-canary-123",
+        fingerprint=long,
+    )
+    kept = sanitized(answer, Redactor(["sk-canary-123"]))
+    assert kept.ids is not None
+    assert len(kept.tool_calls[0].name) == len(kept.finish_reason) == LONGEST_NAME
+    assert [len(text) for text in kept.ids] == [LONGEST_ID, 1_020]
+    assert len(kept.fingerprint or "") == LONGEST_NAME
+    assert "sk-" not in repr(kept)
+
+
+def test_much_in_the_arguments_of_tools_is_kept_as_text() -> None:
+    many = [[0]] * 40_000
+    calls = tuple(
+        ToolCall(name="f", arguments=arguments) for arguments in ({"x": 1}, many, many, {"x": 2})
+    )
+    kept = sanitized(Completion(text="", tool_calls=calls), NONE).tool_calls
+    assert [type(call.arguments) for call in kept] == [dict, list, str, str]
+    assert kept[2].arguments == json.dumps(many)
 
 
 def test_an_answer_is_dated_once() -> None:

@@ -133,8 +133,7 @@ def test_code_that_is_not_trusted_never_runs(ci: CiContext | None) -> None:
 def test_the_reason_names_the_foreign_repository() -> None:
     ci = github("pull_request", THEIRS)
     assert may_run_code("a.py", trusted=["a.py"], ci=ci, secrets=True) == (
-        "a.py is code of a change that comes from mallory/bank, and there are secrets within its "
-        "reach"
+        "a.py is code of a change from mallory/bank, and there are secrets within its reach"
     )
 
 

@@ -79,11 +79,18 @@ REFUSED: dict[str, tuple[bytes, list[str]]] = {
             ":4: the key 'a' is here twice (first on line 4)",
         ],
     ),
-    "aliases, anchors and tags": (
-        b"a: &x [1]\nb: *x\nc: !!python/object:os.system {}\nd: !function f\n",
+    "an alias of nothing": (b"a: *x\n", [":1: the alias '*x' names no anchor before it"]),
+    "an alias within its own anchor": (
+        b"a: &x [*x]\n",
+        [":1: the alias '*x' names no anchor before it"],
+    ),
+    "a template without quotes": (
+        b"content: {{ question }}\n",
+        [':1: a key that is not text (quote what has braces: "{{ question }}")'],
+    ),
+    "tags": (
+        b"a: 1\n\nc: !!python/object:os.system {}\nd: !function f\n",
         [
-            ":1: the anchor '&x' (write the value out)",
-            ":2: the alias '*x' (write the value out)",
             ":3: the tag 'tag:yaml.org,2002:python/object:os.system' (plain data only; quote text)",
             ":4: the tag '!function' (plain data only; quote text)",
         ],
@@ -109,11 +116,21 @@ def test_what_is_not_plain_is_refused_at_its_line(content: bytes, problems: list
     assert refused(content) == [f"file.yaml{problem}" for problem in problems]
 
 
-def test_a_billion_laughs_are_not_even_begun() -> None:
+def test_a_billion_laughs_are_not_expanded() -> None:
     bomb = b"a0: &a0 [x, x]\n" + b"".join(
         b"a%d: &a%d [*a%d, *a%d]\n" % (n, n, n - 1, n - 1) for n in range(1, 30)
     )
-    assert refused(bomb)[0] == "file.yaml:1: the anchor '&a0' (write the value out)"
+    (problem,) = refused(bomb)
+    assert problem == "file.yaml:17: aliases that expand to over 500,000 values"
+
+
+def test_anchors_aliases_and_merge_keys_are_expanded() -> None:
+    text = b"base: &base {min: 0.5, of: [1]}\nown: {<<: *base, min: 0.9}\nlist: [*base]\n"
+    document = load_yaml(text, "file.yaml")
+    base = {"min": 0.5, "of": [1]}
+    assert document.data == {"base": base, "own": {"min": 0.9, "of": [1]}, "list": [base]}
+    assert document.where("own", "min").line == 2
+    assert document.where("list", 0, "min").line == 3
 
 
 @pytest.mark.parametrize("number", [".nan", ".inf", "-.INF", "1e999", "1" * 401])

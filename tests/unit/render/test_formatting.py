@@ -11,9 +11,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from llmops_cli.core.report import MetricSummary, Report
+from llmops_cli.core.report import MetricSummary, Report, ShownScore
 from llmops_cli.render.console import console_report
-from llmops_cli.render.formatting import interval
+from llmops_cli.render.formatting import interval, score
 from llmops_cli.render.json import json_report
 from llmops_cli.render.markdown import markdown_report
 from tests import reports
@@ -103,3 +103,19 @@ def test_every_picture_fits_and_keeps_its_order(
         assert above.index("●") >= below.index("└")
     if middle < -margin - 0.2:
         assert above.index("●") <= below.index("┘")
+
+
+@pytest.mark.parametrize(
+    ("value", "limit", "text"),
+    [
+        (11_199.0, 400.0, "length 11,199 > 400"),
+        (3.0, 10.0, "length 3 < 10"),
+        (0.123456, 0.1, "length 0.1235 > 0.1"),
+        (120.0, None, "length 120"),
+    ],
+)
+def test_a_quantity_is_shown_with_the_threshold_that_it_is_beyond(
+    value: float, limit: float | None, text: str
+) -> None:
+    shown = ShownScore(label="length", value=value, passed=limit is None, limit=limit)
+    assert score(shown) == text

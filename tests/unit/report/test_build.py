@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from llmops_cli.core.errors import ExitCode
 from llmops_cli.core.policy import Decision, Verdict
-from llmops_cli.report.build import SHOWN, exit_code
+from llmops_cli.report.build import SHOWN, worst_exit_code
 from llmops_cli.run.selection import Between, Selection
 from tests.projects import Project, make_cases
 from tests.servers.faulty import Server, echo, status
@@ -101,11 +101,9 @@ def test_calls_of_this_run_have_a_latency_and_reused_answers_none(project: Proje
 # What to do next -----------------------------------------------------------------------------
 
 
-def test_after_a_pass_comes_a_release(running: Project) -> None:
+def test_after_a_pass_comes_a_promotion_of_the_working_copy(running: Project) -> None:
     running.prompt(system="Next.")
-    assert gate(running).prompt.next_steps == (
-        "llmops release support   # then measure and promote it",
-    )
+    assert gate(running).prompt.next_steps == ("llmops promote support --to production -m 'why'",)
 
 
 def test_after_a_released_pass_comes_a_promotion(running: Project) -> None:
@@ -123,10 +121,9 @@ def test_an_unchanged_prompt_leaves_nothing_to_do(running: Project) -> None:
     assert gate(running, "production").prompt.next_steps == ()
 
 
-def test_without_a_baseline_the_commands_to_create_one_are_shown(project: Project) -> None:
+def test_without_a_baseline_the_command_to_create_one_is_shown(project: Project) -> None:
     assert gate(project).prompt.next_steps == (
-        "llmops release support && llmops measure support@v1",
-        "llmops promote support@v1 --to production --initial -m 'why'",
+        "llmops promote support --to production --initial -m 'why'",
     )
 
 
@@ -163,9 +160,9 @@ def test_the_worst_verdict_is_the_exit_code() -> None:
         decision: Verdict(decision=decision, why="", findings=(), on_inconclusive="fail")
         for decision in Decision
     }
-    assert exit_code(said.values()) is ExitCode.FAILED
+    assert worst_exit_code(verdict.exit_code for verdict in said.values()) is ExitCode.FAILED
     del said[Decision.FAIL]
-    assert exit_code(said.values()) is ExitCode.INCOMPLETE
+    assert worst_exit_code(verdict.exit_code for verdict in said.values()) is ExitCode.INCOMPLETE
     del said[Decision.INCOMPLETE]
-    assert exit_code(said.values()) is ExitCode.INCONCLUSIVE
-    assert exit_code([said[Decision.PASS]]) is ExitCode.DONE
+    assert worst_exit_code(verdict.exit_code for verdict in said.values()) is ExitCode.INCONCLUSIVE
+    assert worst_exit_code([said[Decision.PASS].exit_code]) is ExitCode.DONE

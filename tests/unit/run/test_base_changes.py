@@ -19,6 +19,7 @@ from tests.unit.gated_project import (
     promotion,
     release,
     worsen,
+    write_evalset,
 )
 from tests.unit.run.test_workspace import committed
 
@@ -59,7 +60,9 @@ def test_cases_that_are_dropped_with_their_evalset_fail(worse: Project) -> None:
     result = gate(worse, base="main")
     assert result.decision is Decision.FAIL
     assert result.finding("coverage").cases == tuple(f"support/c{at:03}" for at in range(LOST))
-    assert f"support ({CASES} cases) gates support no longer" in result.finding("evalset").why
+    added, removed = (finding.why for finding in result.findings("evalset"))
+    assert added.startswith(f"this change adds the evalset fewer ({CASES - LOST} cases)")
+    assert f"support ({CASES} cases) gates support no longer" in removed
 
 
 def test_an_evalset_under_another_name_keeps_its_cases(worse: Project) -> None:
@@ -366,3 +369,44 @@ def test_a_shallow_clone_gets_the_command_to_fetch_more(repo: GitProject, tmp_pa
 def test_a_version_never_changes(repo: GitProject) -> None:
     repo.first()
     assert "a version never does" in refused(repo.run("eval", "intent@v1", "--changed", "main"))
+
+
+# New evalsets ------------------------------------------------------------------------------------
+
+
+def worsen_amid_trivial_evalsets(project: Project, server: Server) -> None:
+    """Change the prompt so that six cases regress, and add twenty evalsets that show none."""
+    worsen(project, server, 6)
+    for at in range(20):
+        trivial = [{**case, "id": f"t{at}-{case['id']}"} for case in make_cases(CASES)[6:]]
+        write_evalset(project, f"trivial{at}", trivial)
+
+
+def test_new_evalsets_do_not_dilute_those_of_the_base(running: Project, server: Server) -> None:
+    worsen_amid_trivial_evalsets(committed(running), server)
+    result = gate(running, base="main")
+    assert result.decision is Decision.FAIL
+    tested = {finding.evalset: finding for finding in result.findings("no_worse")}
+    assert tested["support"].decision is Decision.FAIL
+    estimate = tested["support"].estimate
+    assert estimate is not None
+    assert estimate.p_adjusted == estimate.p_regression
+    new = [text.why for text in result.findings("evalset")]
+    assert len(new) == 20
+    assert new[0].startswith("this change adds the evalset trivial0 (24 cases)")
+
+
+def test_new_evalsets_block_and_do_not_dilute_each_other(running: Project, server: Server) -> None:
+    """A renamed evalset among trivial ones is still one that regressed."""
+    worsen_amid_trivial_evalsets(committed(running), server)
+    write_evalset(running, "renamed", make_cases(CASES))
+    remove_evalset(running, "support")
+    result = gate(running, base="main")
+    tested = {finding.evalset: finding for finding in result.findings("no_worse")}
+    assert tested["renamed"].decision is Decision.FAIL
+
+
+def test_without_a_base_all_evalsets_are_decided_together(running: Project, server: Server) -> None:
+    worsen_amid_trivial_evalsets(running, server)
+    tested = {finding.evalset: finding for finding in gate(running).findings("no_worse")}
+    assert tested["support"].decision is Decision.INCONCLUSIVE

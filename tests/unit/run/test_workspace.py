@@ -141,7 +141,11 @@ def test_before_the_project_began_its_policy_is_the_default_and_nothing_is_trust
 ) -> None:
     project.write("README", "before llmops")
     committed(project, add="README")
-    project.settings = {"gate": {"rules": ["errors"]}, "trust": ["checks/*.py"]}
+    project.settings = {"gate": {"rules": ["errors"]}, "trust": ["checks/*.py", project.url]}
+    project.llmops_yaml()
+    with pytest.raises(Refused, match="would send OPENAI_API_KEY"):
+        gate(project, base="main")
+    project.model = {"provider": "embedded", "base_url": None}
     project.llmops_yaml()
     result = gate(project, base="main")
     assert [each.rule for each in result.verdict.findings if each.rule != "policy"] == [

@@ -75,9 +75,10 @@ def test_files_at_a_revision_are_those_bytes(repository: Path) -> None:
     assert (old.read("prompts/a"), new.read("prompts/a")) == (b"one\r\n", b"two")
     assert (old.files("prompts"), new.files("prompts")) == (
         ("prompts/a",),
-        ("prompts/a", "prompts/deep/b"),
+        ("prompts/a", "prompts/deep/b", "prompts/link"),
     )
     assert new.read("prompts/link") is None
+    assert new.resolve("prompts/link") is None
     assert new.read("nothing") is None
 
 

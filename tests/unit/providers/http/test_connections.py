@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import anyio
 import pytest
+from aiohttp import DefaultResolver
 
 from llmops_cli.core.errors import Refused
 from llmops_cli.core.ports import PluginContext
 from llmops_cli.core.prompt import Limits, Model
-from llmops_cli.core.result import Completion
+from llmops_cli.core.result import Completion, FailureKind, Outcome
 from llmops_cli.engine.call import Engine
 from llmops_cli.providers.http.client import proxy_for
 from llmops_cli.providers.openai.model import open_openai
+from tests.outcomes import failed
 from tests.servers import faulty
 from tests.unit.providers.calls import ask_all, request
 
@@ -112,6 +115,46 @@ def test_a_key_that_no_header_can_carry_is_refused_without_showing_its_value(
 def test_what_is_no_url_is_refused_on_opening(url: str) -> None:
     refused = refused_on_opening({}, url, {})
     assert refused.message == f"fast: base_url {url!r} is not an http(s) URL"
+
+
+@pytest.mark.parametrize(
+    ("url", "why"),
+    [
+        ("http://１６９.254.169.254/v1", "has a host that is not ASCII: write 169.254.169.254"),
+        ("http://169.254.169.254/v1", "is not called: 169.254.169.254 is an address that is never"),
+        ("http://[::ffff:a9fe:a9fe]/v1", "is an address that is never called"),
+        ("http://2852039166/v1", "has a number for a host that is no IP address"),
+    ],
+)
+def test_no_model_is_called_at_a_cloud_s_metadata_address(url: str, why: str) -> None:
+    assert why in refused_on_opening({}, url, {}).message
+
+
+def test_a_name_that_leads_to_a_metadata_address_is_not_called(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    async def resolve(_: object, host: str, port: int = 0, family: int = 0) -> list[dict[str, Any]]:
+        place = {"host": "169.254.169.254", "port": port, "family": 2, "proto": 0, "flags": 0}
+        return [{"hostname": host, **place}]
+
+    async def main() -> Outcome:
+        model = Model(
+            name="fast",
+            provider="openai",
+            model="m",
+            base_url="http://models.example.org/v1",
+            limits=Limits(timeout=5.0, retries=0),
+        )
+        context = PluginContext(root=Path(), environ={"OPENAI_API_KEY": "sk-fine"})
+        async with Engine(providers=lambda one: open_openai(one, context)) as ours:
+            return await ours.ask(model, request())
+
+    monkeypatch.setattr(DefaultResolver, "resolve", resolve)
+    failure = failed(anyio.run(main))
+    assert failure.kind is FailureKind.BAD_REQUEST
+    assert "models.example.org (169.254.169.254) is an address that is never called" in (
+        failure.message
+    )
 
 
 def test_a_url_with_a_password_is_refused_and_its_value_not_shown() -> None:
