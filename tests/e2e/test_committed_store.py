@@ -52,7 +52,7 @@ def forge_answers(project: Project) -> None:
     with FaultServer(then=answer(), reply=echo) as kind:
         project.url = kind.url
         project.llmops_yaml()
-        assert project.run("eval", "--base", "main").code == 0
+        assert project.run("eval").code == 0
     project.url = honest
     project.llmops_yaml()
 
