@@ -34,7 +34,8 @@ from llmops_cli.project.inputs import Schemas, is_required, mismatch
 from llmops_cli.providers.anthropic import messages
 from llmops_cli.providers.openai import messages as chat
 from llmops_cli.stores.bundle import Bundle, bundle_of
-from llmops_cli.stores.registry import FOLDER, Registry, target_of
+from llmops_cli.stores.registry import Registry, target_of
+from llmops_cli.stores.registry_files import FOLDER
 
 if TYPE_CHECKING:
     from llmops_cli.project.templates import Templates
@@ -85,7 +86,7 @@ def find_source(
         return resource
     here = Path.cwd()
     for folder in (here, *here.parents):
-        if (folder / FOLDER).is_dir():
+        if os.path.lexists(folder / FOLDER):  # a link is refused, not passed over
             return folder
     raise Refused(
         f"no {FOLDER}/ in {here} or above it, and no bundle was given",

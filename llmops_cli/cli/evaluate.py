@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Callable, Iterator, Mapping
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -13,10 +14,11 @@ import typer
 
 from llmops_cli.cli import options
 from llmops_cli.cli.options import argument, option
-from llmops_cli.cli.output import FORMS, Output, ReportSinks, RunSinks, actions_of
+from llmops_cli.cli.output import FORMS, Output, ReportSinks, RunSinks, about_this_run, actions_of
 from llmops_cli.core.errors import ExitCode, Refused
 
 if TYPE_CHECKING:
+    from llmops_cli.commands.compare import Targets
     from llmops_cli.core.report import Plan
     from llmops_cli.judges.labels import Draft
     from llmops_cli.run.selection import EvalOptions
@@ -72,17 +74,20 @@ def evaluate(
 
 def compare(
     context: typer.Context,
-    before: Annotated[str, argument("A", "Name, name@version, or a model: the baseline.")],
-    after: Annotated[str, argument("B", "Name, name@version, or a model: the candidate.")],
     limits: options.Limits,
     sinks: RunSinks,
+    targets: Annotated[
+        list[str] | None,
+        argument("A B [C]...", "Name, name@version, or a model; A is the baseline."),
+    ] = None,
+    models: Annotated[
+        str | None,
+        option("Select", "Models instead of A B: a table, without a gate.", metavar="A,B,..."),
+    ] = None,
     prompts: Annotated[
         list[str] | None,
         option(
-            "Select",
-            "Between two models: only this prompt. Repeatable.",
-            "--prompt",
-            metavar="NAME",
+            "Select", "Between models: only this prompt. Repeatable.", "--prompt", metavar="NAME"
         ),
     ] = None,
     evalset: Annotated[
@@ -90,30 +95,81 @@ def compare(
     ] = None,
     strict: options.Strict = False,
     dry_run: options.DryRun = False,
+    no_cache: options.NoCache = False,
     offline: options.Offline = False,
 ) -> int:
-    """Compare two versions, prompts or models.
+    """Compare two versions, prompts or models; or more of them, side by side.
 
-    Decides and exits as `eval` does, with A as the baseline.
+    With two, decides and exits as `eval` does, with A as the baseline. With more, prints a table
+    of quality, regressions, cost and time, without a gate; --html and --json have the same.
 
     Examples:
       llmops compare support@v1 support@v2
       llmops compare support support-short
-      llmops compare gpt-4.1-mini local --prompt support
+      llmops compare fast small local --html page.html
+      llmops compare --models gpt-4.1-mini,local --prompt support
     """
     from llmops_cli.run.selection import Between, EvalOptions
 
-    return _evaluated(
-        context,
-        EvalOptions(
-            between=Between(before, after, prompts=prompts or (), evalsets=evalset or ()),
-            strict=strict,
-            offline=offline,
-            dry_run=dry_run,
-            budget=limits.budget(),
-        ),
-        sinks,
+    names = list(targets or ())
+    if models is not None and names:
+        raise Refused("--models names what to compare: leave out the other names")
+    if models is not None:
+        names = [name.strip() for name in models.split(",") if name.strip()]
+    if len(names) < 2:
+        raise Refused(
+            "compare takes two or more versions, prompts or models",
+            hint="llmops compare support@v1 support@v2",
+        )
+    eval_options = EvalOptions(
+        strict=strict,
+        offline=offline,
+        fresh=no_cache,
+        dry_run=dry_run,
+        budget=limits.budget(),
     )
+    if len(names) > 2 or models is not None:
+        from llmops_cli.commands.compare import Targets
+
+        several = Targets(
+            names=names, models=models is not None, prompts=prompts or (), evalsets=evalset or ()
+        )
+        return _side_by_side(context, several, eval_options, sinks)
+    before, after = names
+    between = Between(before, after, prompts=prompts or (), evalsets=evalset or ())
+    return _evaluated(context, replace(eval_options, between=between), sinks)
+
+
+def _side_by_side(
+    context: typer.Context, targets: Targets, eval_options: EvalOptions, sinks: RunSinks
+) -> int:
+    """Compare several targets and write the page."""
+    from llmops_cli.commands.compare import compare_side_by_side
+    from llmops_cli.core.redact import Redactor
+    from llmops_cli.core.report import Plan
+    from llmops_cli.render.side_by_side import console_side_by_side, html_side_by_side
+    from llmops_cli.stores.atomic import write_text
+
+    unfit = [name for name in (*FORMS, "github") if name != "html" and getattr(sinks, name)]
+    unfit += ["strict"] if eval_options.strict else []
+    if unfit:
+        raise Refused(
+            f"a comparison without a gate takes no --{unfit[0]}",
+            hint="--html and --json have the table; two names are compared with the gate",
+        )
+    output = sinks.output()
+    with output.progress() as progress:
+        compared = compare_side_by_side(context.obj, targets, eval_options, progress=progress)
+    if isinstance(compared, Plan):
+        _show_plan(output, compared)
+        return 0
+    output.show(compared, console_side_by_side(compared, seconds=output.seconds))
+    if sinks.html is not None:
+        redact = Redactor.of(os.environ)
+        page = html_side_by_side(compared, redact=redact, about=about_this_run())
+        write_text(sinks.html, page, redact=redact)
+        output.say(f"wrote {sinks.html}")
+    return compared.exit_code
 
 
 def measure(
@@ -217,22 +273,26 @@ def report(
       llmops report --open
       llmops report run.jsonl.gz --csv cases.csv
     """
+    from datetime import UTC, datetime
+
     from llmops_cli.core.redact import Redactor
     from llmops_cli.project.project import find_root
-    from llmops_cli.report.finished_run import read_report, write_earlier_reports
+    from llmops_cli.report.finished_run import last_report, read_report, write_earlier_reports
     from llmops_cli.run.workspace import checked_store
 
     files = sinks.files()
     page, store = sinks.html, context.obj
     if file is None or (open_page and page is None):
         store = checked_store(find_root(context.obj), os.environ)
-    earlier = read_report(store, file)
+    source = last_report(store) if file is None else file
+    earlier = read_report(source)
     if open_page and page is None:
         page = store / OPENED
         files.append(partial(FORMS["html"], page))
     output = sinks.output()
     write_earlier_reports(files, earlier, file, Redactor.of(os.environ))
     output.report(earlier)
+    output.say(f"run of {datetime.fromtimestamp(source.stat().st_mtime, UTC):%Y-%m-%d %H:%M} UTC")
     if open_page and page is not None and not _opened(page):
         output.say(f"page: {page}")
     whole = file is not None and file.suffix != ".json"

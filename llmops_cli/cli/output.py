@@ -56,6 +56,11 @@ class Output:
     """Files that the report is written to."""
     started: float = field(default_factory=time.monotonic)
 
+    @property
+    def seconds(self) -> float:
+        """Return how long the command has been running."""
+        return time.monotonic() - self.started
+
     def refusals(self) -> AbstractContextManager[None]:
         """Tell GitHub Actions why a command stops before there is a verdict."""
         return nullcontext() if self.actions is None else self.actions.refusals()
@@ -76,7 +81,7 @@ class Output:
         if self.as_json:
             self.write(json_report(report))
         else:
-            seconds = None if run is None else time.monotonic() - self.started
+            seconds = None if run is None else self.seconds
             self.render(
                 console_report(report, verbose=self.verbose, quiet=self.quiet, seconds=seconds)
             )
@@ -247,13 +252,13 @@ def _html(path: Path, finished: FinishedRun) -> None:
     from llmops_cli.render.html.page import html_report
     from llmops_cli.stores.atomic import write_stream
 
-    about = [] if finished.run is None else _about()
+    about = [] if finished.run is None else about_this_run()
     with finished.cases() as cases:
         page = html_report(finished.report, cases, redact=finished.redact, about=about)
         write_stream(path, lambda file: file.writelines(piece.encode() for piece in page))
 
 
-def _about() -> list[str]:
+def about_this_run() -> list[str]:
     """Return how and when this command runs; the commit where CI names it."""
     import platform
     import shlex

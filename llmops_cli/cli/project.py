@@ -74,9 +74,8 @@ def check(
     for name in checked.ungated:
         output.say(f"note: no evalset gates {name}")
     judges = (note for evalset in checked.evalsets for note in evalset.judges)
-    for note in dict.fromkeys(
-        (*judges, *checked.broken, *checked.read_as_json, *checked.drafts, *checked.unread_marks)
-    ):
+    notes_of = (*checked.broken, *checked.read_as_json, *checked.about_cases)
+    for note in dict.fromkeys((*judges, *notes_of)):
         output.say(f"note: {note}")
     prompts = plural(checked.prompts, "prompt")
     output.say(f"{prompts}, {plural(checked.cases, 'case')}: no problem found")

@@ -7,11 +7,13 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from llmops_cli.commands.health import health_notes
 from llmops_cli.core.errors import InvalidFiles, Location, Problem, suggestion
 from llmops_cli.core.policy import Critical, gated_metrics
 from llmops_cli.core.prompt import Evalset, ScorerSpec
 from llmops_cli.gate.comparison import PASS_METRIC
 from llmops_cli.gate.paired_test import what_it_can_show
+from llmops_cli.gate.wording import counted
 from llmops_cli.plugins.catalog import catalog
 from llmops_cli.project.policy import policy_of
 from llmops_cli.project.project import PROJECT_FILE, Project, check_project, find_root
@@ -44,10 +46,10 @@ class Checked:
     """Errors of calibrations that are not as they were written, each with its file."""
     read_as_json: tuple[str, ...] = ()
     """Tables with the columns whose cells were read as JSON, because a scorer takes values."""
-    drafts: tuple[str, ...] = ()
-    """Evalsets with drafts that wait for a review."""
-    unread_marks: tuple[str, ...] = ()
-    """Evalsets whose critical cases no rule reads."""
+    about_cases: tuple[str, ...] = ()
+    """What a person should look at: drafts, critical cases that no rule reads, cases that are
+    alike or given away.
+    """
 
 
 def check_all(start: Path) -> Checked:
@@ -95,20 +97,20 @@ def check_all(start: Path) -> Checked:
             for evalset in evalsets
             for column in project.columns_read_as_json(evalset)
         ),
-        drafts=tuple(
-            f"{evalset.name}: {evalset.drafts} draft"
-            f"{'s wait' if evalset.drafts > 1 else ' waits'} for a review"
-            for evalset in evalsets
-            if evalset.drafts
-        ),
-        unread_marks=tuple(
-            f"{evalset.name}: no rule reads which cases are critical in {environment.name}"
-            for evalset in evalsets
-            for environment in project.environments
-            if any(case.critical for case in evalset.cases)
-            and Critical() not in policy_of(project.gate, evalset.gate, environment.gate).rules
-        ),
+        about_cases=tuple(note for evalset in evalsets for note in _about_cases(project, evalset)),
     )
+
+
+def _about_cases(project: Project, evalset: Evalset) -> Iterator[str]:
+    """Yield what a person should look at in an evalset."""
+    if evalset.drafts:
+        verb = "waits" if evalset.drafts == 1 else "wait"
+        yield f"{evalset.name}: {counted(evalset.drafts, 'draft')} {verb} for a review"
+    critical = any(case.critical for case in evalset.cases)
+    for environment in project.environments if critical else ():
+        if Critical() not in policy_of(project.gate, evalset.gate, environment.gate).rules:
+            yield f"{evalset.name}: no rule reads which cases are critical in {environment.name}"
+    yield from health_notes(evalset, [project.prompts[name] for name in evalset.prompts])
 
 
 def _judge_warnings(

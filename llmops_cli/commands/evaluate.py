@@ -82,7 +82,7 @@ def _evaluate(
     if options.dry_run:
         return Evaluated(plan=plan, report=None)
     run = run_evalsets(workspace, evalset_runs, options, progress=progress)
-    run.notes += [*notes, *workspace.results.notes]
+    run.notes += [*notes, *workspace.notes]
     if options.strict:
         run.verdicts = {
             name: replace(verdict, on_inconclusive="fail")

@@ -17,7 +17,7 @@ from typing import Literal, TypeAlias, get_args
 
 from llmops_cli.core.digest import Json
 from llmops_cli.core.errors import ExitCode, Location
-from llmops_cli.core.policy import Verdict
+from llmops_cli.core.policy import Estimate, Verdict
 from llmops_cli.core.ports import Part
 from llmops_cli.core.result import Completion, Usage
 
@@ -342,6 +342,59 @@ class Difference:
     """Why callers of `before` must change their inputs for `after`."""
     scores: Mapping[str, str]
     """Newest verdict of each version that has evidence, in a sentence."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ComparedTarget:
+    """One model or version on one evalset."""
+
+    name: str
+    """As the user named it: `fast`, `support@v3`."""
+    model: str
+    """`provider/model`, resolved."""
+    planned: int
+    """Trials."""
+    measured: int
+    quality: float | None
+    """Share of `pass`; None: nothing was measured."""
+    lower: float | None
+    """Ends of its interval; None: nothing was measured, or there are too few groups."""
+    upper: float | None
+    difference: Estimate | None
+    """Against the first target; None: it is the first, or something was not measured."""
+    regressed: int
+    """Cases that the first target passes and this one does not."""
+    improved: int
+    cost_per_call: float | None
+    """US dollars; None if a price or a usage is not known."""
+    latency_p95: float | None
+    """Seconds, over this run's own calls."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ComparedEvalset:
+    """All targets on one evalset, the one that the others are compared with first."""
+
+    prompt: str
+    evalset: str
+    cases: int
+    level: float
+    """Confidence level of the intervals: 0.9."""
+    targets: tuple[ComparedTarget, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SideBySide:
+    """Several models or versions, compared without a gate."""
+
+    evalsets: tuple[ComparedEvalset, ...]
+    exit_code: ExitCode
+    """INCOMPLETE where something was not measured."""
+    calls: int
+    reused: int
+    cost: float | None
+    """US dollars spent in this run; None: some of it is unpriced."""
+    notes: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

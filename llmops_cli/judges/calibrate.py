@@ -14,7 +14,6 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, field, replace
-from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
@@ -32,7 +31,7 @@ from llmops_cli.engine.call import Engine, run
 from llmops_cli.gate.calibration import LEVEL, UNSCORED, figures, kappa, ruling
 from llmops_cli.judges.labels import LabeledScorer, find_scorer
 from llmops_cli.project.labels import Label, Labels, read_labels
-from llmops_cli.run.execute import JudgeCallCache, open_scoring, run_coroutine, stop_on_signal
+from llmops_cli.run.execute import judge_calls, open_scoring, run_coroutine, stop_on_signal
 from llmops_cli.run.scorers import BoundScorer, judge_of
 from llmops_cli.run.workspace import Workspace, provenance
 from llmops_cli.scorers.scoring import score
@@ -120,8 +119,7 @@ def read_answers(
             redact=workspace.redact,
             counters=workspace.counters,
         )
-        may_not_call = partial(workspace.may_not_call, offline=request.offline)
-        calls = JudgeCallCache(engine, workspace.results_of, may_not_call=may_not_call)
+        calls = judge_calls(workspace, engine, offline=request.offline)
         models = bound.judge.models if bound.judge else ()
         workers = sum(model.limits.max_concurrency for model in models)
         async with engine, AsyncExitStack() as stack, anyio.create_task_group() as group:
@@ -142,7 +140,7 @@ def read_answers(
                     ask=context.judge_client(bound, first=SECOND_READING if answer.second else 0),
                 )
                 if stores and stored is None and isinstance(reading, Score):
-                    results.put_score(key, reading)
+                    results.put_score(key, reading, bound.source)
                 readings.scores[at] = reading
                 done += 1
                 unscored += isinstance(reading, Unscored)

@@ -40,7 +40,8 @@ from llmops_cli.run.workspace import AtRevision
 from llmops_cli.stores.calibrations import Calibrations
 from llmops_cli.stores.evidence import damage, has_rows
 from llmops_cli.stores.git import open_git, tracked_paths
-from llmops_cli.stores.registry import FOLDER, Registry
+from llmops_cli.stores.registry import Registry
+from llmops_cli.stores.registry_files import FOLDER, exists, files_below, open_file
 
 _DELETABLE = (".cases.jsonl", ".texts.jsonl.gz")
 _VERSION = re.compile(rf"{FOLDER}/versions/(?P<name>.+)@v(?P<number>[0-9]+)/(?P<file>.+)")
@@ -118,6 +119,8 @@ class _RegistryCheck:
         self._blobs = {path: blobs[path] for path in blobs if path.startswith(_APPEND_ONLY)}
         self._collector = ProblemCollector(root, Path(FOLDER))
         self._read = self._collector.read
+        files = files_below(self._registry.folder, on_error=self._collector.add_error)
+        self._present = [path.relative_to(root).as_posix() for path in files]
 
     def run(self) -> RegistryGrowth:
         """Compare and read everything."""
@@ -128,7 +131,7 @@ class _RegistryCheck:
         here = set(self._files())
         added = here - set(self._blobs)
         for path, blob in sorted(self._blobs.items()):
-            self._compare(path, blob)
+            self._read(self._compare, path, blob)
         for path in sorted(added):
             match = _VERSION.fullmatch(path)
             if match and path.removesuffix(match["file"]) + "version.json" in self._blobs:
@@ -140,7 +143,9 @@ class _RegistryCheck:
             for error in damage(evidence) if evidence is not None else ():
                 self._collector.add_error(error)
         calibrations = Calibrations(self._root)
-        for file in calibrations.files():  # these may be replaced, and must be valid
+        for file in (
+            self._read(calibrations.files) or ()
+        ):  # these may be replaced, and must be valid
             self._read(calibrations.at, file)
         events = tuple(self._new_events(added))
         for event in events if self._base is not None else ():
@@ -155,16 +160,10 @@ class _RegistryCheck:
             problems=self._collector.problems,
         )
 
-    def _present(self) -> Iterator[str]:
-        """Yield the files in the registry's folder, by path relative to the root."""
-        for path in self._registry.folder.rglob("*"):
-            if not path.is_dir():
-                yield path.relative_to(self._root).as_posix()
-
     def _unknown(self) -> Iterator[str]:
         """Yield the paths, tracked or present, of no known kind."""
         tracked = set(tracked_paths(self._root, FOLDER, or_at_head=False))
-        for path in sorted(tracked.union(self._present())):
+        for path in sorted(tracked.union(self._present)):
             name = path.removeprefix(f"{FOLDER}/")
             local = path not in tracked and _LOCAL.fullmatch(name)
             if not local and not _KNOWN.fullmatch(name):
@@ -172,17 +171,20 @@ class _RegistryCheck:
 
     def _files(self) -> Iterator[str]:
         """Yield the files that may only be added to."""
-        for name in self._present():
+        for name in self._present:
             if name.startswith(_APPEND_ONLY) and ".new-" not in name:
                 yield name
 
     def _compare(self, path: str, blob: str) -> None:
         file = self._root / path
-        if not file.exists():
+        if not exists(file):
             if not path.endswith(_DELETABLE):
                 self._collector.add(path, self._why_removed(path))
-        elif file.is_symlink() or _blob(file.read_bytes(), like=blob) != blob:
-            self._collector.add(path, self._why_edited(path))
+        else:
+            with open_file(file) as opened:
+                content = opened.read()
+            if _blob(content, like=blob) != blob:
+                self._collector.add(path, self._why_edited(path))
 
     def _why_removed(self, path: str) -> str:
         event = _EVENT.fullmatch(path)
@@ -211,7 +213,7 @@ class _RegistryCheck:
         return f"its content is not what it was at {self._base}"
 
     def _read_versions(self) -> None:
-        for name in self._registry.names():
+        for name in self._read(self._registry.names) or ():
             numbers = self._registry.numbers(name)
             for last, following in pairwise((0, *numbers)):
                 if following > last + 1:
@@ -221,8 +223,8 @@ class _RegistryCheck:
                 self._read(self._registry.version, name, number)
 
     def _new_events(self, added: set[str]) -> Iterator[Event]:
-        for environment in self._registry.environments():
-            for name in self._registry.prompts_in(environment):
+        for environment in self._read(self._registry.environments) or ():
+            for name in self._read(self._registry.prompts_in, environment) or ():
                 for event in self._read(self._registry.history, environment, name) or ():
                     file = self._registry.event_file(event)
                     if file.relative_to(self._root).as_posix() in added:

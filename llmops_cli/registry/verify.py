@@ -28,6 +28,7 @@ from llmops_cli.stores.bundle import Bundle, BundledPrompt, bundle_of, bundled_p
 from llmops_cli.stores.calibrations import evidence_calibrations
 from llmops_cli.stores.evidence import damage, has_rows
 from llmops_cli.stores.registry import Registry, last_move
+from llmops_cli.stores.registry_files import FOLDER
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -143,6 +144,11 @@ def verify(start: Path, environment: str | None, bundle: Path | None) -> Verific
             hint=f"known: {', '.join(known)}",
         )
     verification = verify_environment(registry, name)
+    if all(prompt.version is None and not prompt.problems for prompt in verification.prompts):
+        raise Refused(
+            f"{name} runs nothing, so there is nothing to verify",
+            hint=f"llmops history shows its events; git log -- {FOLDER}/log/{name} who removed any",
+        )
     if bundle is None:
         return verification
     return replace(verification, bundle=_bundle_problems(registry, name, bundle))

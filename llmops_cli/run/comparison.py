@@ -21,6 +21,7 @@ from llmops_cli.core.errors import InvalidFiles, Refused, UnknownName
 from llmops_cli.core.policy import Anchor, Decision, Environment, Finding, Policy, policy_changes
 from llmops_cli.core.prompt import Case, Evalset, Model
 from llmops_cli.core.records import EvalsetFacts, Event
+from llmops_cli.core.result import Purpose
 from llmops_cli.gate.calibration import GatingJudge, shrinkage
 from llmops_cli.project.policy import policy_of
 from llmops_cli.project.project import Project, load_project
@@ -100,6 +101,8 @@ class PromptComparison:
     """Whether the baseline is what `environment` runs, and not one that was named."""
     moves_environment: bool = False
     """Whether the change itself moves what `environment` runs."""
+    baseline_purpose: Purpose = "baseline"
+    """Why the baseline is run; `gate`: no gate decides, so its trials are those of a candidate."""
     other_model: bool = False
     """Whether the candidate answers with another model than its own."""
     rerun_command: str = ""
@@ -197,6 +200,9 @@ def _compare(
 ) -> PromptComparison | None:
     name, _, selector = address.partition("@")
     candidate = resolve_target(workspace, name, selector or "working")
+    move = _last_move(workspace, environment.name, name)
+    if move is not None:
+        candidate = _with_evidence(workspace, candidate, move)
     if selection.model is not None:
         candidate = _on_model(candidate, workspace.project.resolve_model(selection.model))
     names = workspace.project.evalsets_of(name)
@@ -236,7 +242,7 @@ def _compare(
         against_environment=selection.baseline is None
         and selection.baseline_model is None
         and (baseline is None or baseline.version is not None),
-        moves_environment=_last_move(workspace, environment.name, name) is not None,
+        moves_environment=move is not None,
         other_model=selection.model is not None,
         rerun_command=selection.rerun_command(address),
         notes=notes,
@@ -315,16 +321,22 @@ def _baseline_of(
 
 
 def _last_move(workspace: Workspace, environment: str, name: str) -> Event | None:
-    """Return the last event by which this change moves what `environment` runs of `name`.
-
-    The evidence of the version that it moves to is reused.
-    """
+    """Return the last event by which this change moves what `environment` runs of `name`."""
     last = workspace.registry.pointer(environment, name)
     earlier = workspace.base_registry.history(environment, name)
     if last is None or last.to_version is None or last.seq <= len(earlier):
         return None
-    reuse_evidence(workspace, name, last.to_version.number)
     return last
+
+
+def _with_evidence(workspace: Workspace, candidate: ResolvedTarget, move: Event) -> ResolvedTarget:
+    """Return the working prompt with the evidence of the version that it is moved to, if equal."""
+    version = workspace.registry.moved_to(move)
+    if candidate.version is not None or version.target != candidate.target.digest:
+        return candidate
+    results = workspace.results_of(candidate.target.model)
+    evidence = reuse_evidence(workspace, version.name, version.number, results)
+    return replace(candidate, evidence=evidence)
 
 
 def _describe(event: Event) -> str:

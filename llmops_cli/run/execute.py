@@ -51,6 +51,7 @@ from llmops_cli.run.side import Side, TrialAt, chunks
 from llmops_cli.run.workspace import Workspace
 from llmops_cli.scorers.scoring import score
 from llmops_cli.stores.results import ResultsStore
+from llmops_cli.stores.sources import UNKNOWN
 
 DRAIN = 4.0
 """Seconds that running calls get after the first Ctrl-C, so that the process ends within 5."""
@@ -130,7 +131,7 @@ class ScoringContext:
                 continue
             state.unscored.get(at, {}).pop(bound.label, None)
             if bound.stored:
-                side.spec.results.put_score(key, result)
+                side.spec.results.put_score(key, result, bound.source)
             else:
                 state.scores.setdefault(at, {})[bound.label] = result
 
@@ -211,7 +212,8 @@ class Worker:
         async with self._at_risk:
             outcome = await self._engine.ask(side.spec.target.model, request)
             if isinstance(outcome, Completion):
-                await self._batcher.put(side.spec.results, side.key(at), outcome)
+                key, spec = side.key(at), side.spec
+                await self._batcher.put(spec.results, key, outcome, spec.source)
             return outcome
 
 
@@ -275,8 +277,7 @@ async def call_missing(
         tell=getattr(progress, "slowed_by", ignore_wait),
     )
 
-    may_not_call = partial(workspace.may_not_call, offline=options.offline)
-    judges = JudgeCallCache(engine, workspace.results_of, may_not_call=may_not_call)
+    judges = judge_calls(workspace, engine, offline=options.offline)
     async with engine, AsyncExitStack() as stack, anyio.create_task_group() as group:
         group.start_soon(stop_on_signal, engine, run, group.cancel_scope)
         kinds = [kind for item in evalset_runs for kind in item.scorers.kinds]
@@ -293,6 +294,16 @@ async def call_missing(
     run.served |= judges.answering
     for role, spending in judges.spent.items():
         run.spent[role] = run.spent.get(role, Spending()) + spending
+
+
+def judge_calls(workspace: Workspace, engine: Engine, *, offline: bool) -> JudgeCallCache:
+    """Return the calls of judges, stored where the workspace stores their models' answers."""
+    return JudgeCallCache(
+        engine,
+        workspace.results_of,
+        source=workspace.source_of,
+        may_not_call=partial(workspace.may_not_call, offline=offline),
+    )
 
 
 async def open_scoring(
@@ -342,25 +353,28 @@ class WriteBatcher:
     """
 
     def __init__(self) -> None:
-        self._open: dict[ResultsStore, _Batch] = {}
+        self._open: dict[tuple[ResultsStore, str], _Batch] = {}
 
-    async def put(self, results: ResultsStore, key: TrialKey, completion: Completion) -> None:
+    async def put(
+        self, results: ResultsStore, key: TrialKey, completion: Completion, source: str = UNKNOWN
+    ) -> None:
         """Return when `completion` is in `results`. It is stored even if the caller is cancelled.
 
         Raises what the store raises.
         """
-        batch = self._open.get(results)
+        place = results, source
+        batch = self._open.get(place)
         if batch is not None:
             batch.answers.append((key, completion))
             await batch.written.wait()
             if batch.error is not None:
                 raise batch.error
             return
-        batch = self._open[results] = _Batch([(key, completion)])
+        batch = self._open[place] = _Batch([(key, completion)])
         await cancel_shielded_checkpoint()
-        del self._open[results]
+        del self._open[place]
         try:
-            results.put_completions(batch.answers)
+            results.put_completions(batch.answers, source)
         except BaseException as error:
             batch.error = error
             raise
@@ -384,11 +398,13 @@ class JudgeCallCache:
         engine: ModelCaller,
         results: Callable[[Model], ResultsStore],
         *,
+        source: Callable[[Model], str] = lambda _: UNKNOWN,
         may_not_call: Callable[[Model], str | None] = lambda _: None,
     ) -> None:
-        """Take where each model's answers are stored, and whether a model may be called."""
+        """Take where each model's answers are stored and as what, and whether it may be called."""
         self._engine = engine
         self._results = results
+        self._source = source
         self._may_not_call = may_not_call
         self._batcher = WriteBatcher()
         self._pending: dict[TrialKey, _PendingCall] = {}
@@ -415,7 +431,7 @@ class JudgeCallCache:
         try:
             call.outcome = await self._engine.ask(model, request)
             if isinstance(call.outcome, Completion):
-                await self._batcher.put(results, key, call.outcome)
+                await self._batcher.put(results, key, call.outcome, self._source(model))
                 if call.outcome.served_model is not None:
                     self.answering[model.name] = call.outcome.served_model
                 self._count(role, call.outcome)

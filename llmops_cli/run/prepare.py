@@ -164,7 +164,8 @@ class _Preparation:
             targets = {BASELINE: comparison.baseline, **targets}
         for role, target in targets.items():
             model = target.target.model
-            side = self._side(target, role, "baseline", self._baseline_repeats(model))
+            purpose, repeats = comparison.baseline_purpose, self._baseline_repeats(model)
+            side = self._side(target, role, purpose, repeats)
             if self.options.fresh and side.spec.unavailable is None:
                 side.plan.not_before, side.plan.fresh = self.options.start, True
             elif not self.workspace.provider(model).deterministic:
@@ -197,6 +198,8 @@ class _Preparation:
             documents=documents_of(target.target, workspace.catalog),
             unavailable=target.unavailable,
             results=workspace.results_of(model),
+            source=workspace.source_of(model),
+            evidence=target.evidence,
             records=records,
             recorded_in=recorded_in,
             purpose=purpose,

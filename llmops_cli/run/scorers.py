@@ -21,6 +21,7 @@ from llmops_cli.core.result import Metric, Score
 from llmops_cli.plugins.catalog import scorer_digest, volatile
 from llmops_cli.project.templates import Options, Templates
 from llmops_cli.stores.results import ResultsStore
+from llmops_cli.stores.sources import OWN
 
 T = TypeVar("T")
 
@@ -36,7 +37,10 @@ class BoundScorer:
     options: Options
     judge: Judge | None
     stored: bool
-    """Whether its scores are stored: not of a live call's clock, nor of code without identity."""
+    """Whether its scores are stored: not of a live call's clock, nor of code without identity, nor
+    of a judge or code that the base revision lacks."""
+    source: str = OWN
+    """What its scores are stored as being from."""
 
     @cached_property
     def templates(self) -> Templates | None:
@@ -88,10 +92,16 @@ class Scorers:
         evalset: Evalset,
         read: Callable[[str], bytes],
         judges: Callable[[ScorerKind, Mapping[str, Json]], Judge],
+        source: Callable[[ScorerKind, Judge | None], str | None] = lambda _kind, _judge: OWN,
     ) -> None:
+        """Bind the scorers of `evalset`.
+
+        `source` returns what the scores of a scorer are from; None: they are not stored.
+        """
         self._catalog = catalog
         self._read = read
         self._judges = judges
+        self._source = source
         shared = tuple(self._bind(spec, spec.label) for spec in evalset.scorers)
         taken = {bound.label for bound in shared}
         self.paired = tuple(bound for bound in shared if bound.kind.paired)
@@ -185,6 +195,8 @@ class Scorers:
     def _bind(self, spec: ScorerSpec, label: str) -> BoundScorer:
         kind = self._catalog.scorers[spec.kind]
         judge = self._judges(kind, spec.options) if kind.judged else None
+        lasting = not kind.live and not volatile(kind, spec)
+        source = self._source(kind, judge) if lasting else None
         return BoundScorer(
             spec=spec,
             kind=kind,
@@ -192,7 +204,8 @@ class Scorers:
             judge=judge,
             label=label,
             options=Options(spec, kind),
-            stored=not kind.live and not volatile(kind, spec),
+            stored=source is not None,
+            source=source or OWN,
         )
 
 

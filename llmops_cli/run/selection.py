@@ -34,6 +34,8 @@ class ResolvedTarget:
     """Why it cannot be called here: the application that it was released with has changed."""
     at_base: bool = False
     """Whether it is the prompt at the base revision, with its recorded answers there."""
+    evidence: tuple[str, ...] = ()
+    """Digests of the evidence whose answers are its own."""
 
 
 def resolve_target(
@@ -50,9 +52,10 @@ def resolve_target(
         return ResolvedTarget(name=f"{name}@working", target=workspace.project.target(prompt))
     registry = workspace.base_registry if at_base else workspace.registry
     number = registry.resolve(name, selector)
-    reuse_evidence(workspace, name, number)
     target = target_of(workspace.registry.version(name, number))
-    return _resolved(workspace, f"{name}@v{number}", target, version=number)
+    resolved = _resolved(workspace, f"{name}@v{number}", target, version=number)
+    results = workspace.results_of(resolved.target.model)
+    return replace(resolved, evidence=reuse_evidence(workspace, name, number, results))
 
 
 def resolve_target_at_base(workspace: Workspace, name: str) -> ResolvedTarget | None:
@@ -204,10 +207,13 @@ class Between:
     prompts: Sequence[str] = ()
     """Between two models: only these prompts."""
     evalsets: Sequence[str] = ()
+    models: bool = False
+    """Whether both are models, also where a prompt has the same name."""
 
     def selection(self, project: Project) -> Selection:
         """Return what that selects in `project`. Raises `UnknownName` for an unknown name."""
-        known = [name.partition("@")[0] in project.prompts for name in (self.before, self.after)]
+        prompts = () if self.models else project.prompts
+        known = [name.partition("@")[0] in prompts for name in (self.before, self.after)]
         if all(known):
             return Selection(prompts=[self.after], evalsets=self.evalsets, baseline=self.before)
         if any(known):

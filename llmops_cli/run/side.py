@@ -21,6 +21,7 @@ from llmops_cli.core.result import Brief, Completion, Failure, FailureKind, Purp
 from llmops_cli.project.templates import Documents, Templates
 from llmops_cli.run.scorers import Scorers, missing_scores
 from llmops_cli.stores.results import ResultsStore
+from llmops_cli.stores.sources import UNKNOWN
 
 CHUNK = 64
 """Cases whose results are read together: enough for SQLite to be fast, few enough for little
@@ -153,6 +154,10 @@ class SideSpec:
     target: Target
     results: ResultsStore
     purpose: Purpose
+    source: str = UNKNOWN
+    """What its answers are stored as being from."""
+    evidence: tuple[str, ...] = ()
+    """Digests of the evidence that answers for it: that of its version."""
     documents: Documents | None = None
     """Where the target is an application."""
     unavailable: str | None = None
@@ -226,6 +231,8 @@ class Side:
                 messages, identity=identity, document=self._document(case, messages)
             )
             self.plan.requests.append(digest)
+        for evidence in self.spec.evidence:
+            self.spec.results.sources.accept_evidence(evidence, self.plan.requests)
 
     def key(self, at: TrialAt) -> TrialKey:
         """Return the store's key of a trial."""

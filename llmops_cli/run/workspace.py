@@ -11,9 +11,9 @@ import json
 import os
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import AbstractAsyncContextManager, ExitStack, closing, contextmanager, suppress
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
-from functools import cached_property, partial
+from functools import cache, cached_property, partial
 from pathlib import Path
 from typing import NamedTuple
 
@@ -27,13 +27,15 @@ from llmops_cli.core.ports import (
     Provider,
     ProviderKind,
     ResourceCache,
+    ScorerKind,
     ignore_wait,
 )
-from llmops_cli.core.prompt import Evalset, Model
-from llmops_cli.core.records import Event, Provenance
+from llmops_cli.core.prompt import Evalset, Judge, Model
+from llmops_cli.core.records import Event, Evidence, Provenance
 from llmops_cli.core.redact import Redactor
 from llmops_cli.core.store_folder import VARIABLE, store_folder
 from llmops_cli.gate.calibration import GatingJudge, gating_judges
+from llmops_cli.gate.wording import listed
 from llmops_cli.plugins.catalog import (
     catalog,
     open_provider,
@@ -43,6 +45,7 @@ from llmops_cli.project.models import Check
 from llmops_cli.project.paths import HIDDEN, MAX_FILE, Absent, Source, Unreadable
 from llmops_cli.project.project import Project, find_root, has_project_file, load_project
 from llmops_cli.run.scorers import Scorers
+from llmops_cli.run.sources import code_source, source_of, vendor_models
 from llmops_cli.stores.calibrations import Calibrations
 from llmops_cli.stores.database import FileCounters
 from llmops_cli.stores.evidence import has_rows, read_results, read_rows
@@ -50,6 +53,7 @@ from llmops_cli.stores.git import Revision, open_git, tracked_paths
 from llmops_cli.stores.registry import EVENT_FILES, Registry, chain_of
 from llmops_cli.stores.results import ResultsStore, open_results
 from llmops_cli.stores.run_file import RunFile, open_run
+from llmops_cli.stores.sources import OWN, Sources, of_run
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -79,6 +83,8 @@ class Workspace:
     """Closes what the command opened."""
     resources: ResourceCache
     """What providers opened for the length of the command."""
+    at_base: dict[Path, bool] = field(default_factory=dict)
+    """Whether a statement of evidence is at the base revision too, by its file."""
 
     @property
     def catalog(self) -> Catalog:
@@ -104,7 +110,9 @@ class Workspace:
 
     def scorers(self, evalset: Evalset) -> Scorers:
         """Return the scorers of an evalset, with their judges."""
-        return Scorers(self.catalog, evalset, self.read, self.project.judge_of)
+        return Scorers(
+            self.catalog, evalset, self.read, self.project.judge_of, self.source_of_scores
+        )
 
     def gating_judges(
         self, evalset: str, scorers: Scorers, policy: Policy
@@ -151,9 +159,77 @@ class Workspace:
         return open_provider(self.provider(model))(model, replace(self.context, tell=tell))
 
     def results_of(self, model: Model) -> ResultsStore:
-        """Return where the answers of `model` are stored."""
+        """Return where the answers of `model` are stored.
+
+        Those of a model that the base revision does not have are only valid for one run.
+        """
         lives_on = not self.provider(model).volatile or model.identity is not None
-        return self.results if lives_on else self.volatile
+        known = lives_on and self.results.sources.count(self.source_of(model))
+        return self.results if known else self.volatile
+
+    def source_of(self, model: Model) -> str:
+        """Return the source of the answers of `model`."""
+        return source_of(model, self.provider(model), lambda: self._code)
+
+    def source_of_scores(self, kind: ScorerKind, judge: Judge | None) -> str | None:
+        """Return the source of a scorer's scores; None: they are only valid for one run.
+
+        That is so if the base revision lacks its judge, or has other code.
+        """
+        if judge is not None:
+            sources = list(map(self.source_of, judge.models))
+        elif kind.code:
+            sources = [self._code]
+            if self._code == self._code_at_base:
+                self.results.sources.accept(self._code)
+        else:
+            return OWN
+        if not all(map(self.results.sources.count, sources)):
+            return None
+        source = " and ".join(sources)
+        self.results.sources.accept(source)
+        return source
+
+    @cached_property
+    def _code(self) -> str:
+        return code_source(self.project.source, self.rules.trust)
+
+    @cached_property
+    def _code_at_base(self) -> str:
+        same = self.rules is self.project
+        return self._code if same else code_source(self.rules.source, self.rules.trust)
+
+    def evidence(self, name: str, number: int) -> tuple[Evidence, ...]:
+        """Return the evidence of a version that counts, newest last.
+
+        With a base revision, that is what stands there as it does here: what a change adds does not
+        count as measured.
+        """
+        pieces = self.registry.evidence(name, number)
+        if self.base is None:
+            return pieces
+        return tuple(piece for piece in pieces if self._is_at_base(piece.file))
+
+    def _is_at_base(self, file: Path) -> bool:
+        if file not in self.at_base:
+            path = file.relative_to(self.root).as_posix()
+            try:
+                before = self.rules.source.read(path, limit=MAX_FILE)
+            except Unreadable:
+                before = None
+            self.at_base[file] = before == file.read_bytes()
+        return self.at_base[file]
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What a reader of the run must know about the store and the evidence."""
+        added = [
+            file.relative_to(self.root).as_posix()
+            for file, at_base in self.at_base.items()
+            if not at_base
+        ]
+        text = f"evidence added by this change is not used: {listed(tuple(added))}"
+        return (*self.results.notes, *([text] if added else []))
 
 
 def open_project(start: Path) -> Project:
@@ -211,7 +287,8 @@ def open_workspace(
     project = load_project(root, known, check=options_check(root, environ), store=store)
     rules = project if base is None else rules_at(base, project)
     with ExitStack() as stack:
-        results = stack.enter_context(open_results(store))
+        sources = Sources(None if base is None else known_sources(rules))
+        results = stack.enter_context(open_results(store, sources=sources))
         registry = Registry(root)
         yield Workspace(
             root=root,
@@ -391,7 +468,7 @@ def measured_cases(
     workspace: Workspace, name: str, number: int
 ) -> Mapping[str, Mapping[str, MeasuredCase]]:
     """Return the cases that the newest evidence of a version measured, by evalset and id."""
-    for evidence in reversed(workspace.registry.evidence(name, number)):
+    for evidence in reversed(workspace.evidence(name, number)):
         if has_rows(evidence):
             measured: dict[str, dict[str, MeasuredCase]] = {
                 facts.evalset: {} for facts in evidence.measurement.evalsets
@@ -407,7 +484,7 @@ def measured_cases(
 def evidence_store(workspace: Workspace, name: str, number: int) -> ResultsStore:
     """Return a store with only the evidence of a version."""
     store = workspace.stack.enter_context(open_results(None))
-    for evidence in workspace.registry.evidence(name, number):
+    for evidence in workspace.evidence(name, number):
         if has_rows(evidence):
             store.ingest(evidence.digest, *read_results(evidence))
     return store
@@ -416,25 +493,40 @@ def evidence_store(workspace: Workspace, name: str, number: int) -> ResultsStore
 def reuse_runs(workspace: Workspace, paths: Iterable[Path]) -> None:
     """Import the results of run files into the store, once. Raises `Refused` for other files.
 
-    A partial run only fills gaps: as additional trials, its answers would bias the cases that were
-    selected for it.
+    They count with a base revision too: who runs the command named them. A partial run only fills
+    gaps: as additional trials, its answers would bias the cases that were selected for it.
     """
     runs = [open_run(path) for path in paths]
+    # models that the base revision lacks look into the other store
+    stores = (workspace.results, *([workspace.volatile] if workspace.base else []))
     for run in sorted(runs, key=_is_partial):
-        if workspace.results.has_ingested(run.digest):
-            continue
-        completions, scores = run.results()
-        if _is_partial(run):
-            stored = workspace.results.completions(key for key, _ in completions)
-            completions = [(key, answer) for key, answer in completions if key not in stored]
-        workspace.results.ingest(run.digest, completions, scores)
+        for store in stores:
+            store.sources.accept(of_run(run.digest))
+            if store.has_ingested(run.digest):
+                continue
+            completions, scores = run.results()
+            if _is_partial(run):
+                stored = store.completions(key for key, _ in completions)
+                completions = [(key, answer) for key, answer in completions if key not in stored]
+            store.ingest(run.digest, completions, scores)
 
 
-def reuse_evidence(workspace: Workspace, name: str, number: int) -> None:
-    """Import the committed evidence of a version into the store, once."""
-    for evidence in workspace.registry.evidence(name, number):
-        if has_rows(evidence) and not workspace.results.has_ingested(evidence.digest):
-            workspace.results.ingest(evidence.digest, *read_results(evidence))
+def reuse_evidence(
+    workspace: Workspace, name: str, number: int, results: ResultsStore
+) -> tuple[str, ...]:
+    """Import the evidence of a version into `results`, once, and return its digests."""
+    pieces = [evidence for evidence in workspace.evidence(name, number) if has_rows(evidence)]
+    for evidence in pieces:
+        if not results.has_ingested(evidence.digest):
+            results.ingest(evidence.digest, *read_results(evidence), evidence=True)
+    return tuple(evidence.digest for evidence in pieces)
+
+
+def known_sources(rules: Project) -> Iterator[str]:
+    """Yield the sources that a project names: its models, and what vendors answer by themselves."""
+    code = cache(lambda: code_source(rules.source, rules.trust))
+    for model in (*rules.models.values(), *vendor_models(rules.catalog)):
+        yield source_of(model, rules.catalog.providers[model.provider], code)
 
 
 def _is_partial(run: RunFile) -> bool:

@@ -21,6 +21,7 @@ from llmops_cli.core.records import Calibration, Evidence, Figure, Figures
 from llmops_cli.gate.calibration import figures, ruling
 from llmops_cli.stores.atomic import Redact, write_text
 from llmops_cli.stores.codec import from_bytes, unseal
+from llmops_cli.stores.registry_files import children, exists, read_record
 
 FOLDER = Path(".llmops") / "calibrations"
 
@@ -33,13 +34,13 @@ class Calibrations:
 
     def files(self) -> list[Path]:
         """Return the files of all calibrations."""
-        return sorted(self.folder.glob("*.json"))
+        return [path for path in children(self.folder) if path.suffix == ".json"]
 
     def at(self, file: Path) -> Calibration:
         """Return the calibration in `file`. Raises `IntegrityBroken`."""
         try:
-            calibration = calibration_of(from_bytes(file.read_bytes()), file)
-        except (OSError, InvalidRecord) as error:
+            calibration = calibration_of(from_bytes(read_record(file)), file)
+        except InvalidRecord as error:
             raise _broken(file, str(error)) from error
         expected = self.file_of(calibration.instrument)
         if file != expected:
@@ -49,7 +50,7 @@ class Calibrations:
     def of(self, instrument: str) -> Calibration | None:
         """Return the calibration of an instrument; None: it has none. Raises `IntegrityBroken`."""
         file = self.file_of(instrument)
-        return self.at(file) if file.exists() else None
+        return self.at(file) if exists(file) else None
 
     def file_of(self, instrument: str) -> Path:
         """Return the file of the calibration of an instrument, whether it exists or not."""
@@ -58,6 +59,7 @@ class Calibrations:
     def write(self, calibration: Calibration, *, redact: Redact) -> Path:
         """Write `calibration` in place of an older one of the same instrument."""
         file = self.file_of(calibration.instrument)
+        exists(file)  # raises for a link, through which something else would be overwritten
         record = {**calibration.plain(), "digest": calibration.digest}
         text = json.dumps(record, indent=2, ensure_ascii=False, sort_keys=True)
         write_text(file, text + "\n", redact=redact)

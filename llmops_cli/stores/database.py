@@ -16,6 +16,7 @@ from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from errno import EACCES, EPERM, EROFS
+from functools import partial
 from pathlib import Path
 from typing import TypeAlias, TypeVar
 
@@ -43,6 +44,11 @@ MIGRATIONS: tuple[tuple[str, ...], ...] = (
         "ALTER TABLE completions ADD COLUMN brief_checksum BLOB",
     ),
     ("DROP TABLE quarantine",),
+    (  # evidence is ingested once more, to name itself as the source of what it holds
+        "ALTER TABLE completions ADD COLUMN source TEXT NOT NULL DEFAULT ''",
+        "ALTER TABLE scores ADD COLUMN source TEXT NOT NULL DEFAULT ''",
+        "DELETE FROM ingested",
+    ),
 )
 """Step i migrates a database of format i to format i + 1."""
 BUSY_SECONDS = 30.0
@@ -52,6 +58,8 @@ SAME_BOOT = 60.0
 """Seconds by which the machine's start may seem to move: clocks are corrected."""
 
 _DAMAGE = frozenset({sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_SCHEMA})
+_ERRORS = (sqlite3.DatabaseError, UnicodeError)
+"""What damage raises; the latter where SQLite's own message quotes a damaged name."""
 _READ_ONLY = frozenset({sqlite3.SQLITE_READONLY, sqlite3.SQLITE_PERM, sqlite3.SQLITE_CANTOPEN})
 
 Columns: TypeAlias = tuple[bytes | str | int, ...]
@@ -124,7 +132,7 @@ class SelfHealingDatabase:
         try:
             with _transaction(self._connection, begin):
                 return action()
-        except sqlite3.DatabaseError as error:
+        except _ERRORS as error:
             if not _is_damage(error):
                 raise self._disk_error(error) from error
         self.close()
@@ -140,7 +148,7 @@ class SelfHealingDatabase:
         """Open the file; move a damaged one aside; use a private one where it is read-only."""
         try:
             connection = self._open()
-        except sqlite3.DatabaseError as error:
+        except _ERRORS as error:
             if self.path is not None and _code(error) in _READ_ONLY:
                 self.notes.append(str(NotWritable(self.path)))
                 self.path = None
@@ -155,6 +163,8 @@ class SelfHealingDatabase:
 
     def _open(self) -> sqlite3.Connection:
         connection = sqlite3.connect(self.path or "", timeout=BUSY_SECONDS, isolation_level=None)
+        # a damaged text does not match its checksum; it must not fail to be read
+        connection.text_factory = partial(str, encoding="utf-8", errors="replace")
         try:
             synchronous = "OFF"
             if self.path is not None:
@@ -280,7 +290,7 @@ def _pragma(connection: sqlite3.Connection, name: str) -> int:
 def _is_damage(error: Exception) -> bool:
     """Return whether the file's content is broken, rather than the disk refusing it."""
     missing = str(error).startswith(("no such table", "no such column"))
-    return isinstance(error, NotOurs) or missing or _code(error) in _DAMAGE
+    return isinstance(error, (NotOurs, UnicodeError)) or missing or _code(error) in _DAMAGE
 
 
 def _code(error: Exception) -> int | None:

@@ -25,6 +25,7 @@ from llmops_cli.core.ports import ScoreKey, TrialKey
 from llmops_cli.core.records import Evidence, FileRef, Measurement
 from llmops_cli.core.result import (
     CANDIDATE,
+    OWN_BASELINE,
     CaseResult,
     Completion,
     Purpose,
@@ -41,6 +42,7 @@ from llmops_cli.stores.codec import (
     from_bytes,
     to_bytes,
 )
+from llmops_cli.stores.registry_files import exists, open_file, read_record
 
 _ANSWER_FIELDS = ("text", "tool_calls", "finish_reason", "contexts", "ids")
 _UNKNOWN_TIME = "1970-01-01T00:00:00+00:00"
@@ -78,8 +80,8 @@ def write_evidence(
 def read_evidence(path: Path) -> Evidence:
     """Return the evidence whose statement is at `path`. Raises `IntegrityBroken`."""
     try:
-        evidence = Evidence.of_statement(from_bytes(path.read_bytes()), path)
-    except (OSError, InvalidRecord) as error:
+        evidence = Evidence.of_statement(from_bytes(read_record(path)), path)
+    except InvalidRecord as error:
         raise _broken(path, str(error)) from error
     names = {evidence.cases.name, evidence.texts.name if evidence.texts else None}
     if not names <= {f"{path.stem}.cases.jsonl", f"{path.stem}.texts.jsonl.gz", None}:
@@ -89,14 +91,14 @@ def read_evidence(path: Path) -> Evidence:
 
 def has_rows(evidence: Evidence) -> bool:
     """Return whether its rows are still here: `gc` deletes those that nothing cites."""
-    return evidence.file.with_name(evidence.cases.name).exists()
+    return exists(evidence.file.with_name(evidence.cases.name))
 
 
 def data_files(evidence: Evidence) -> list[tuple[Path, FileRef]]:
     """Return the files of rows and texts that are here."""
     refs = (evidence.cases, *([evidence.texts] if evidence.texts else []))
     files = ((evidence.file.with_name(ref.name), ref) for ref in refs)
-    return [(path, ref) for path, ref in files if path.exists()]
+    return [(path, ref) for path, ref in files if exists(path)]
 
 
 def damage(evidence: Evidence) -> list[IntegrityBroken]:
@@ -118,7 +120,7 @@ def read_rows(evidence: Evidence) -> Iterator[CaseResult]:
     path = evidence.file.with_name(evidence.cases.name)
     _check_digest(path, evidence.cases)
     counts: Counter[str] = Counter()
-    with path.open("rb") as lines:
+    with open_file(path) as lines:
         for number, line in enumerate(lines, start=1):
             try:
                 row = case_of(from_bytes(line))
@@ -143,7 +145,7 @@ def read_texts(evidence: Evidence) -> dict[str, Completion]:
     _check_digest(path, evidence.texts)
     texts = {}
     try:
-        with gzip.open(path) as lines:
+        with open_file(path) as file, gzip.open(file) as lines:
             for line in lines:
                 record = from_bytes(line)
                 name = record.pop("digest")
@@ -158,10 +160,10 @@ def read_texts(evidence: Evidence) -> dict[str, Completion]:
 def read_results(
     evidence: Evidence,
 ) -> tuple[list[tuple[TrialKey, Completion]], list[tuple[ScoreKey, Score]]]:
-    """Return every completion and score of `evidence`, keyed for `ResultsStore.ingest`.
+    """Return completions and scores of `evidence`, keyed for `ResultsStore.ingest`.
 
-    A trial is taken to be as old as the oldest of its side, so that age limits err on the safe
-    side.
+    They are those of its own version, not of the versions that it was compared with. A trial is
+    taken to be as old as the oldest of its side, so that age limits err on the safe side.
     """
     texts, measurement = read_texts(evidence), evidence.measurement
     metrics = {
@@ -172,7 +174,8 @@ def read_results(
     completions: dict[TrialKey, Completion] = {}
     scores: dict[ScoreKey, Score] = {}
     for row in read_rows(evidence):
-        for role, side in row.sides.items():
+        for role in filter(row.sides.__contains__, (CANDIDATE, OWN_BASELINE)):
+            side = row.sides[role]
             at = measurement.sides[role].oldest or _UNKNOWN_TIME
             purpose: Purpose = "gate" if role == CANDIDATE else "baseline"
             trials = [(TrialKey(side.request, purpose, n), t) for n, t in enumerate(side.trials)]
@@ -222,11 +225,8 @@ def _pack(texts: Iterable[Completion], redact: Redact) -> bytes:
 
 
 def _check_digest(path: Path, expected: FileRef) -> None:
-    try:
-        with path.open("rb") as file:
-            digest = f"sha256:{hashlib.file_digest(file, 'sha256').hexdigest()}"
-    except OSError as error:
-        raise _broken(path, error.strerror or str(error)) from error
+    with open_file(path) as file:
+        digest = f"sha256:{hashlib.file_digest(file, 'sha256').hexdigest()}"
     if digest != expected.digest:
         raise _broken(path, "its content is not what was measured")
 

@@ -20,7 +20,7 @@ import os
 import re
 import shutil
 import tempfile
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -34,8 +34,16 @@ from llmops_cli.core.result import CaseResult, Completion
 from llmops_cli.stores import evidence as evidence_files
 from llmops_cli.stores.atomic import Redact, create_bytes, disk_error, sync_folder, write_bytes
 from llmops_cli.stores.codec import from_bytes, seal, unseal
+from llmops_cli.stores.registry_files import (
+    FOLDER,
+    FROM_GIT,
+    children,
+    exists,
+    files_below,
+    folders,
+    read_record,
+)
 
-FOLDER = ".llmops"
 EVENT_FILES = "[0-9]" * 6 + ".json"
 """Matches the file of an event."""
 _ATTRIBUTES = """\
@@ -50,8 +58,8 @@ _IGNORED = """\
 store/
 .new-*
 """
-_FROM_GIT = "restore it from git: git log --stat -- .llmops shows who changed it"
 _NAME = re.compile(r"[a-z0-9][a-z0-9._-]*(/[a-z0-9][a-z0-9._-]*)*")
+_VERSION = re.compile(r"(?P<name>[^@]+)@v[0-9]+/version\.json")
 _SELECTOR = re.compile(r"v(?P<number>[1-9][0-9]*)|(?P<name>[a-z0-9._-]+)(~(?P<back>[0-9]+))?")
 _MOVES = frozenset({"promote", "rollback", "override"})
 
@@ -61,7 +69,8 @@ ReadChain: TypeAlias = Callable[[Path], tuple[Event, ...]]
 
 def read_chain(folder: Path) -> tuple[Event, ...]:
     """Return the events in `folder`, in order; none if there is no folder."""
-    return chain_of((path, path.read_bytes) for path in sorted(folder.glob(EVENT_FILES)))
+    files = (path for path in children(folder) if path.match(EVENT_FILES))
+    return chain_of((path, partial(read_record, path)) for path in files)
 
 
 def chain_of(files: Iterable[tuple[Path, Callable[[], bytes]]]) -> tuple[Event, ...]:
@@ -73,7 +82,7 @@ def chain_of(files: Iterable[tuple[Path, Callable[[], bytes]]]) -> tuple[Event, 
     for path, read in files:
         try:
             event, seq = unseal(from_bytes(read()), Event.of), len(events) + 1
-        except (OSError, InvalidRecord) as error:
+        except InvalidRecord as error:
             raise _broken(path, str(error)) from error
         if event.action in _MOVES and event.to_version is None:
             raise _broken(path, f"it is a {event.action} to no version")
@@ -115,19 +124,24 @@ class Registry:
     def prepare(self) -> None:
         """Write the files that make git treat the folder right, once."""
         for name, content in ((".gitattributes", _ATTRIBUTES), (".gitignore", _IGNORED)):
-            if not (self.folder / name).exists():
+            if not exists(self.folder / name):
                 write_bytes(self.folder / name, content.encode())
 
     # versions
 
     def names(self) -> tuple[str, ...]:
         """Return every prompt that was ever released."""
-        return tuple(sorted({name for name, _ in self._addresses("**/*")}))
+        versions = self.folder / "versions"
+        paths = (file.relative_to(versions).as_posix() for file in files_below(versions))
+        return tuple(sorted({match["name"] for match in map(_VERSION.fullmatch, paths) if match}))
 
     def numbers(self, name: str) -> tuple[int, ...]:
         """Return the numbers that `name` was released under, in order; nothing is checked."""
-        addresses = self._addresses(_checked("prompt", name))
-        return tuple(sorted(number for released, number in addresses if released == name))
+        first = self._version_folder(name, 0)
+        start = first.name.removesuffix("0")
+        numbers = (path.name.removeprefix(start) for path in children(first.parent))
+        known = (int(number) for number in numbers if number.isdecimal())
+        return tuple(sorted(number for number in known if exists(self._version_file(name, number))))
 
     def versions(self, name: str) -> tuple[Version, ...]:
         """Return the versions of `name`, oldest number first."""
@@ -135,24 +149,24 @@ class Registry:
 
     def version(self, name: str, number: int) -> Version:
         """Return `name@v<number>`, its snapshot and files checked. Raises `UnknownName`."""
-        numbers, address = self.numbers(name), f"{name}@v{number}"
-        if not numbers:
-            raise Refused(
-                f"unknown version '{address}': {name} was never released",
-                hint=f"llmops release {name}",
-            )
-        if number not in numbers:
+        file = self._version_file(name, number)
+        if not exists(file):
+            numbers, address = self.numbers(name), f"{name}@v{number}"
+            if not numbers:
+                raise Refused(
+                    f"unknown version '{address}': {name} was never released",
+                    hint=f"llmops release {name}",
+                )
             raise UnknownName("version", address, [f"{name}@v{known}" for known in numbers])
-        file = self._version_folder(name, number) / "version.json"
         try:
-            version = version_of(from_bytes(file.read_bytes()), file)
-        except (OSError, InvalidRecord) as error:
+            version = version_of(from_bytes(read_record(file)), file)
+        except InvalidRecord as error:
             raise _broken_version(file, str(error)) from error
         if (version.name, version.number) != (name, number):
             raise _broken_version(file, f"it says it is {version.address}")
         for path, digest in version.files.items():
             source = file.parent / "files" / path
-            if not source.is_file() or digest_bytes(source.read_bytes()) != digest:
+            if digest_bytes(read_record(source)) != digest:
                 raise _broken_version(source, "its content is not what was released")
         return version
 
@@ -184,16 +198,11 @@ class Registry:
         finally:
             shutil.rmtree(new, ignore_errors=True)
 
-    def _addresses(self, pattern: str) -> Iterator[tuple[str, int]]:
-        versions = self.folder / "versions"
-        for file in versions.glob(f"{pattern}@v*/version.json"):
-            address = file.parent.relative_to(versions).as_posix()
-            name, _, number = address.rpartition("@v")
-            if number.isdecimal():
-                yield name, int(number)
-
     def _version_folder(self, name: str, number: int) -> Path:
         return self.folder / "versions" / f"{_checked('prompt', name)}@v{number}"
+
+    def _version_file(self, name: str, number: int) -> Path:
+        return self._version_folder(name, number) / "version.json"
 
     # events
 
@@ -225,13 +234,19 @@ class Registry:
 
     def environments(self) -> tuple[str, ...]:
         """Return every environment that a prompt was ever promoted to."""
-        log = self.folder / "log"
-        return tuple(sorted(path.name for path in log.glob("*") if path.is_dir()))
+        return tuple(path.name for path in folders(self.folder / "log"))
 
     def prompts_in(self, environment: str) -> tuple[str, ...]:
-        """Return the prompts that have any event in `environment`; nothing is checked."""
+        """Return the prompts that have any event in `environment`; nothing is checked.
+
+        What may hide events is among them, so that reading its history says what is wrong.
+        """
         folder = self.folder / "log" / _checked("environment", environment)
-        chains = {path.parent for path in folder.rglob(EVENT_FILES)}
+        children(folder)  # raises if it can't be listed itself
+        broken: list[Path] = []
+        files = files_below(folder, on_error=lambda error: broken.append(Path(error.where or "")))
+        chains = {path.parent for path in files if path.match(EVENT_FILES)}
+        chains |= {path.parent if path.match(EVENT_FILES) else path for path in broken}
         return tuple(sorted(chain.relative_to(folder).as_posix() for chain in chains))
 
     def running(self, environment: str) -> tuple[str, ...]:
@@ -300,7 +315,8 @@ class Registry:
             measurement = evidence.measurement
             return len(measurement.earlier), measurement.made.at, evidence.digest
 
-        statements = sorted(self._evidence_folder(name, number).glob("*.json"))
+        folder = self._evidence_folder(name, number)
+        statements = (path for path in children(folder) if path.suffix == ".json")
         return tuple(sorted(map(self.evidence_at, statements), key=age))
 
     def all_evidence(self, name: str) -> list[Evidence]:
@@ -404,7 +420,7 @@ def version_of(record: Mapping[str, Json], file: Path) -> Version:
     return version
 
 
-def _broken(file: Path, why: str, hint: str = _FROM_GIT) -> IntegrityBroken:
+def _broken(file: Path, why: str, hint: str = FROM_GIT) -> IntegrityBroken:
     return IntegrityBroken(why, where=str(file), hint=hint)
 
 

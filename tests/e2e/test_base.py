@@ -102,7 +102,7 @@ def test_a_promotion_by_override_is_compared_with_what_ran_before(
     result = fresh.run("eval", "--base", "main", "--json")
     assert (result.code, result.decision) == (1, "FAIL")
     assert result.prompt["baseline"].startswith("support@v1")
-    assert result.report["calls"] == 0
+    assert result.report["calls"] == CASES  # the evidence that it adds counts for nothing
     note = (
         "this change promotes support@v2 to production by override: compared with support@v1, "
         "which ran there before"

@@ -199,11 +199,13 @@ class CountingStore(ResultsStore):
         self.transactions = 0
         self.full = False
 
-    def put_completions(self, completions: Iterable[tuple[TrialKey, Completion]]) -> None:
+    def put_completions(
+        self, completions: Iterable[tuple[TrialKey, Completion]], source: str = ""
+    ) -> None:
         if self.full:
             raise Unmeasured("the disk is full")
         self.transactions += 1
-        super().put_completions(completions)
+        super().put_completions(completions, source)
 
 
 @pytest.fixture

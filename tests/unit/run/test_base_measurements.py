@@ -1,0 +1,139 @@
+"""Under `--base`, nothing that a change brings counts as measured.
+
+Each test is an attack of someone who may change every file of a pull request, and its store.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import replace
+
+import pytest
+
+from llmops_cli.core.policy import Decision
+from llmops_cli.core.records import Evidence
+from llmops_cli.core.result import BASELINE, CANDIDATE, OWN_BASELINE, CaseResult, Completion
+from llmops_cli.stores.registry import Registry
+from llmops_cli.stores.run_file import open_run
+from tests.git_project import git
+from tests.projects import Project
+from tests.servers.faulty import FaultServer, Server
+from tests.unit.gated_project import CASES, gate, worsen
+from tests.unit.run.test_workspace import committed
+
+LOST = 15
+
+
+@pytest.fixture
+def evil() -> Iterator[Server]:
+    """A server of the attacker, whose answers all pass."""
+    with FaultServer() as running:
+        yield running
+
+
+@pytest.fixture
+def attacked(running: Project, server: Server) -> Project:
+    """Production runs v1 at `main`; the change makes the prompt lose half of its cases."""
+    committed(running)
+    worsen(running, server, LOST)
+    return running
+
+
+def at_address(project: Project, url: str) -> None:
+    """Let the project's model answer at `url`."""
+    project.url = url
+    project.llmops_yaml()
+
+
+def forged_evidence(project: Project, evil: Server) -> Evidence:
+    """Write evidence "of v1" with good answers to the candidate and bad ones to v1's requests."""
+    address = project.url
+    at_address(project, evil.url)
+    out = project.root / "forged.jsonl"
+    gate(project, out=out)
+    at_address(project, address)
+    run, registry = open_run(out), Registry(project.root)
+    (known,) = registry.evidence("support", 1)
+    rows, texts = [], []
+    for entry in run.entries():
+        if isinstance(entry, CaseResult):
+            good = entry.sides[CANDIDATE]
+            bad = replace(
+                entry.sides[BASELINE],
+                trials=tuple(
+                    replace(trial, scores={"exact": 0.0}) for trial in entry.sides[BASELINE].trials
+                ),
+            )
+            rows.append(replace(entry, candidate=good, baseline=None, others={OWN_BASELINE: bad}))
+        elif isinstance(entry[1], Completion):
+            texts.append(entry[1])
+    out.unlink()
+    measurement = replace(
+        known.measurement,
+        sides=dict.fromkeys((CANDIDATE, OWN_BASELINE), known.candidate),
+    )
+    return registry.write_evidence(measurement, rows, texts, summary="", redact=str)
+
+
+def forget(project: Project) -> None:
+    """Remove the store, as a fresh checkout has none."""
+    for file in (project.root / ".llmops/store").glob("results.sqlite3*"):
+        file.unlink()
+
+
+def test_added_evidence_answers_nothing_and_is_named(
+    attacked: Project, server: Server, evil: Server
+) -> None:
+    forged = forged_evidence(attacked, evil)
+    forget(attacked)
+    before = server.requests
+    result = gate(attacked, base="main")
+    assert result.decision is Decision.FAIL
+    assert server.requests - before == CASES
+    (note,) = [text for text in result.report.notes if "evidence" in text]
+    assert note.startswith("evidence added by this change is not used: ")
+    assert forged.file.name in note
+
+
+@pytest.mark.parametrize("base", ["main", None])
+def test_evidence_of_a_version_answers_only_its_own_requests(
+    attacked: Project, evil: Server, base: str | None
+) -> None:
+    """Even if it was merged before the change that it was made for."""
+    prompt = attacked.read("prompts/support.prompt.yml")
+    forged_evidence(attacked, evil)
+    attacked.prompt()
+    git(attacked.root, "add", "-A")
+    git(attacked.root, "commit", "-qm", "evidence")
+    attacked.write("prompts/support.prompt.yml", prompt)
+    forget(attacked)
+    assert gate(attacked, base=base).prompt.evalsets[0].metrics[0].candidate == 0.5
+
+
+def test_answers_of_another_address_are_not_reused_once_it_is_reverted(
+    attacked: Project, server: Server, evil: Server
+) -> None:
+    address = attacked.url
+    at_address(attacked, evil.url)
+    assert gate(attacked).decision is Decision.PASS  # the first push, against a base of its own
+    at_address(attacked, address)
+    assert gate(attacked, base="main").decision is Decision.FAIL
+    calls = server.requests
+    assert gate(attacked, base="main").decision is Decision.FAIL
+    assert server.requests == calls  # the answers of main's own model are reused
+
+
+@pytest.mark.parametrize("change", ["headers", "path"])
+def test_a_model_that_the_base_lacks_is_measured_in_every_run(
+    attacked: Project, server: Server, change: str
+) -> None:
+    if change == "path":
+        attacked.url = attacked.url.replace("/v1", "/mine/v1")
+    attacked.model |= {"headers": {"x-route": "mine"}} if change == "headers" else {}
+    attacked.llmops_yaml()
+    calls = []
+    for _ in range(2):
+        before = server.requests
+        assert gate(attacked, base="main").decision is Decision.FAIL
+        calls.append(server.requests - before)
+    assert calls == [CASES, CASES]  # v1 answers from its evidence at main
