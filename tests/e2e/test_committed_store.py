@@ -15,7 +15,7 @@ from llmops_cli.core.store_folder import store_folder
 from llmops_cli.run.workspace import checked_store
 from tests.git_project import GitProject, git
 from tests.projects import Project, Result, make_project
-from tests.servers.faulty import FaultServer, answer, echo
+from tests.servers.faulty import FaultServer, Server, answer, echo
 
 STORE = ".llmops/store"
 DATABASE = f"{STORE}/results.sqlite3"
@@ -23,14 +23,14 @@ PUSH = {"GITHUB_ACTIONS": "true", "GITHUB_EVENT_NAME": "push", "GITHUB_RUN_ID": 
 
 
 @pytest.fixture
-def server() -> Iterator[FaultServer]:
+def server() -> Iterator[Server]:
     with FaultServer() as server:
         server.reply = lambda body: echo(body) if "Answer." in json.dumps(body) else "wrong"
         yield server
 
 
 @pytest.fixture
-def project(tmp_path: Path, server: FaultServer) -> Project:
+def project(tmp_path: Path, server: Server) -> Project:
     """A prompt on the branch `main` whose answers are right, and a branch that makes it worse."""
     project = make_project(tmp_path / "project", server.url)
     git(project.root, "init", "-q", "-b", "main")
@@ -68,7 +68,7 @@ def is_refused(result: Result) -> bool:
 
 
 def test_a_committed_store_is_not_opened_and_fsck_names_its_files(
-    project: Project, server: FaultServer
+    project: Project, server: Server
 ) -> None:
     forge_answers(project)
     commit_store(project)
@@ -100,7 +100,7 @@ def test_a_committed_write_ahead_log_alone_is_refused(project: Project) -> None:
 
 
 def test_a_store_that_the_index_or_head_has_is_refused_until_both_have_not(
-    project: Project, server: FaultServer
+    project: Project, server: Server
 ) -> None:
     project.run("eval", "--base", "main")
     git(project.root, "add", "-f", DATABASE)
@@ -188,7 +188,7 @@ def test_a_checkout_that_git_will_not_read_has_no_store_that_could_be_checked(
     assert (result.code, "git will not read" in result.text) == (2, True), result.text
 
 
-def test_without_git_the_store_is_opened(project: Project, server: FaultServer) -> None:
+def test_without_git_the_store_is_opened(project: Project, server: Server) -> None:
     project.run("eval")
     shutil.rmtree(project.root / ".git")
     calls = server.requests
@@ -200,7 +200,7 @@ def test_without_git_the_store_is_opened(project: Project, server: FaultServer) 
 
 
 def test_in_ci_the_store_is_outside_of_the_work_tree_and_of_this_run_alone(
-    project: Project, server: FaultServer
+    project: Project, server: Server
 ) -> None:
     for run, calls in (("7", 80), ("7", 80), ("8", 160)):
         result = project.run("eval", "--base", "main", env={**PUSH, "GITHUB_RUN_ID": run})
@@ -210,7 +210,7 @@ def test_in_ci_the_store_is_outside_of_the_work_tree_and_of_this_run_alone(
     assert store_folder(project.root, {**os.environ, **PUSH}).is_relative_to(Path.home())
 
 
-def test_in_ci_a_committed_store_serves_nothing(project: Project, server: FaultServer) -> None:
+def test_in_ci_a_committed_store_serves_nothing(project: Project, server: Server) -> None:
     forge_answers(project)
     commit_store(project)
     assert project.run("eval", "--base", "main", env=PUSH).code == 1
@@ -218,7 +218,7 @@ def test_in_ci_a_committed_store_serves_nothing(project: Project, server: FaultS
 
 
 def test_the_variable_names_the_store_in_ci_and_elsewhere(
-    project: Project, server: FaultServer, tmp_path: Path
+    project: Project, server: Server, tmp_path: Path
 ) -> None:
     named = {"LLMOPS_STORE": str(tmp_path / "cache" / "store")}
     for env in ({**PUSH, **named}, named, {**PUSH, **named, "GITHUB_RUN_ID": "8"}):
