@@ -140,6 +140,7 @@ TITLES: Mapping[str, str] = {
     "policy": "the policy of {} changes",
     "evalset": "what {} is evaluated on changes",
     "models": "what {} costs is computed differently",
+    "calibrations": "a judge of {} is calibrated differently",
 }
 """Of annotations at what a change makes of the gate itself, by the rule that found it."""
 
