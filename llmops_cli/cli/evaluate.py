@@ -273,13 +273,16 @@ def report(
       llmops report --open
       llmops report run.jsonl.gz --csv cases.csv
     """
+    from datetime import UTC, datetime
+
     from llmops_cli.core.redact import Redactor
     from llmops_cli.project.project import find_root
-    from llmops_cli.report.finished_run import read_report, write_earlier_reports
+    from llmops_cli.report.finished_run import last_report, read_report, write_earlier_reports
 
     files = sinks.files()
     root = context.obj if file is not None else find_root(context.obj)
-    earlier = read_report(root, file)
+    source = last_report(root) if file is None else file
+    earlier = read_report(source)
     page = sinks.html
     if open_page and page is None:
         page = find_root(context.obj) / OPENED
@@ -287,6 +290,7 @@ def report(
     output = sinks.output()
     write_earlier_reports(files, earlier, file, Redactor.of(os.environ))
     output.report(earlier)
+    output.say(f"run of {datetime.fromtimestamp(source.stat().st_mtime, UTC):%Y-%m-%d %H:%M} UTC")
     if open_page and page is not None and not _opened(page):
         output.say(f"page: {page}")
     whole = file is not None and file.suffix != ".json"

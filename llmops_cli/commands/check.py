@@ -2,22 +2,29 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+import asyncio
+import os
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from itertools import chain
 from pathlib import Path
 
 from llmops_cli.commands.health import health_notes
-from llmops_cli.core.errors import InvalidFiles, Location, Problem, suggestion
-from llmops_cli.core.policy import Critical, gated_metrics
-from llmops_cli.core.prompt import Evalset, ScorerSpec
-from llmops_cli.gate.comparison import PASS_METRIC
-from llmops_cli.gate.paired_test import what_it_can_show
+from llmops_cli.core.errors import IntegrityBroken, InvalidFiles, Location, Problem, Refused
+from llmops_cli.core.policy import Critical
+from llmops_cli.core.prompt import Evalset, Model, Request, ScorerSpec
+from llmops_cli.gate.paired_test import too_few_groups, what_it_can_show
 from llmops_cli.gate.wording import counted
 from llmops_cli.plugins.catalog import catalog
 from llmops_cli.project.policy import policy_of
 from llmops_cli.project.project import PROJECT_FILE, Project, check_project, find_root
 from llmops_cli.project.templates import Templates, documents_of
-from llmops_cli.run.workspace import options_check
+from llmops_cli.run.comparison import compare_prompts
+from llmops_cli.run.endpoints import secrets_of
+from llmops_cli.run.evalset_run import EvalsetRun
+from llmops_cli.run.prepare import refusals, unfit_judges, unplanned
+from llmops_cli.run.selection import EvalOptions, Selection
+from llmops_cli.run.workspace import Workspace, open_workspace, options_check
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -57,8 +64,10 @@ def check_all(start: Path) -> Checked:
     project, evalsets = check_project(root, catalog(), check=options_check(root, environ={}))
     specs = {evalset.name: _specs(evalset) for evalset in evalsets}
     problems = [problem for evalset in evalsets for problem in _unrenderable(project, evalset)]
-    for evalset in evalsets:
-        problems += _unknown_metrics(project, evalset, specs[evalset.name])
+    if not problems:
+        loaded = replace(project, loaded={evalset.name: evalset for evalset in evalsets})
+        with open_workspace(root, environ={}, loaded=loaded) as workspace:
+            problems = list(dict.fromkeys(_refused(workspace, evalsets)))
     if problems:
         raise InvalidFiles(problems)
     kinds = project.catalog.scorers
@@ -127,23 +136,76 @@ def _specs(evalset: Evalset) -> list[ScorerSpec]:
     return [*evalset.scorers, *(spec for case in evalset.cases for spec in case.scorers)]
 
 
-def _unknown_metrics(
-    project: Project, evalset: Evalset, specs: list[ScorerSpec]
-) -> Iterator[Problem]:
-    """Yield rules of the project or an environment for a metric that the evalset lacks."""
-    known = {PASS_METRIC, *(spec.label for spec in specs)}
-    named = {
-        metric
-        for environment in project.environments
-        for metric in gated_metrics(policy_of(project.gate, evalset.gate, environment.gate))
-    }
-    for metric in sorted(name for name in named if name.partition(" (")[0] not in known):
-        yield Problem(
-            where=Location(path=PROJECT_FILE),
-            message=f"a rule names the metric {metric!r}, which the evalset '{evalset.name}' "
-            "does not have",
-            hint=suggestion(metric, sorted(known)),
-        )
+def _refused(workspace: Workspace, evalsets: Sequence[Evalset]) -> Iterator[Problem]:
+    """Yield what `eval` would refuse before its first call, in any environment.
+
+    The files are judged, not this machine and this job: keys that are not set here are no problem,
+    and neither is a pull request from a fork.
+    """
+    runs: dict[str, EvalsetRun] = {}
+    for environment in workspace.project.environments:
+        for evalset in evalsets:
+            place = Location(path=workspace.project.evalsets[evalset.name].path)
+            for prompt in evalset.prompts:
+                selection = Selection(
+                    prompts=[prompt], evalsets=[evalset.name], environment=environment.name
+                )
+                try:
+                    comparisons = compare_prompts(workspace, selection)
+                    (evalset_run,) = unplanned(workspace, comparisons, EvalOptions())
+                except Refused as error:
+                    yield _problem(workspace, error, place)
+                    continue
+                runs[prompt] = evalset_run
+                for refusal in (*refusals(workspace, [evalset_run]), *unfit_judges(evalset_run)):
+                    yield _problem(workspace, refusal, place)
+                if few := too_few_groups(evalset.cases, evalset_run.policy):
+                    hint = "add groups, or leave `group` out of cases that are independent"
+                    yield Problem(where=place, message=few, hint=hint)
+    yield from _uncallable(workspace, runs)
+
+
+def _problem(workspace: Workspace, refusal: Refused, default: Location) -> Problem:
+    if isinstance(refusal, IntegrityBroken) and refusal.where:
+        path = os.path.relpath(refusal.where, workspace.root)
+        return Problem(where=Location(path=path), message=refusal.why, hint=refusal.hint)
+    return refusal.problem(default)
+
+
+def _uncallable(workspace: Workspace, runs: Mapping[str, EvalsetRun]) -> Iterator[Problem]:
+    """Yield what the APIs of the models in `runs`, by prompt, could never be sent.
+
+    Their clients are opened with a key that is none, and send nothing.
+    """
+    calls: dict[str, tuple[Model, str, Request | None]] = {}
+    for prompt, run in runs.items():
+        own = run.candidate.spec.target.model
+        for model in run.models:
+            request = run.candidate.request(run.cases[0]) if model is own and run.cases else None
+            if workspace.provider(model).api_key_env:
+                calls.setdefault(model.name, (model, prompt, request))
+    if not calls:
+        return
+    names = chain.from_iterable(
+        secrets_of(model, workspace.provider(model)) for model, _, _ in calls.values()
+    )
+    keyed = replace(workspace, environ=dict.fromkeys(names, "unused"))
+
+    async def check(model: Model, request: Request | None) -> None:
+        async with keyed.open_provider(model) as provider:
+            if request is not None and hasattr(provider, "check"):
+                provider.check(request)
+
+    for model, prompt, request in calls.values():
+        try:
+            asyncio.run(check(model, request))
+        except Refused as refusal:
+            written = workspace.project.prompts[prompt]
+            place = workspace.project.line(written.path, "modelParameters")
+            in_prompt = any(repr(name) in refusal.message for name in written.parameters)
+            yield refusal.problem(
+                place if in_prompt else model.where or Location(path=PROJECT_FILE)
+            )
 
 
 def _unrenderable(project: Project, evalset: Evalset) -> Iterator[Problem]:

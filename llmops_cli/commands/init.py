@@ -52,7 +52,7 @@ cases:
   - {id: friendly, inputs: {message: "The service was great and friendly."}, expected: positive}
   - {id: weeks, inputs: {message: "Two weeks and no refund."}, expected: negative}
   - {id: praise, inputs: {message: "Such a great service!"}, expected: positive}
-  - {id: delay, inputs: {message: "I have been waiting for two weeks."}, expected: negative}
+  - {id: delay, inputs: {message: "Two weeks, no answer, and still waiting."}, expected: negative}
 """
 
 

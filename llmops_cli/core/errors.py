@@ -18,7 +18,7 @@ import difflib
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from enum import IntEnum
-from typing import ClassVar
+from typing import ClassVar, Self
 
 
 class ExitCode(IntEnum):
@@ -48,9 +48,23 @@ class LlmopsError(Exception):
 
 
 class Refused(LlmopsError):
-    """A mistake in usage, configuration or files that the user can fix."""
+    """A mistake in usage, configuration or files that the user can fix; `place` is its line."""
 
     exit_code = ExitCode.REFUSED
+
+    place: Location | None = None
+
+    def at(self, place: Location | None) -> Self:
+        """Give it the line that it is about, and return it."""
+        if place is not None:
+            self.place, self.message = place, f"{place}: {self.message}"
+            self.args = (self.message,)
+        return self
+
+    def problem(self, default: Location) -> Problem:
+        """Return it as a problem of its line, or of `default`."""
+        message = self.message.removeprefix(f"{self.place}: ")
+        return Problem(where=self.place or default, message=message, hint=self.hint)
 
 
 class Unmeasured(LlmopsError):

@@ -284,6 +284,8 @@ class CalibrationStatus(Enum):
 
     GATE = "GATE"
     ADVISORY = "ADVISORY"
+    TOO_FEW = "TOO_FEW_LABELS"
+    """Not calibrated yet: it counts as a judge without a calibration does."""
     UNUSABLE = "UNUSABLE"
 
 

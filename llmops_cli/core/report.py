@@ -194,7 +194,7 @@ class JudgeSummary:
 
     label: str
     status: str
-    """`GATE`, or `uncalibrated`: another one does not gate."""
+    """`GATE`, `TOO_FEW_LABELS` or `uncalibrated`: others do not gate."""
     labeled: int = 0
     """The number of labeled answers that it was calibrated on."""
     j: float | None = None

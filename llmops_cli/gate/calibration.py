@@ -23,7 +23,7 @@ from statistics import NormalDist
 import numpy as np
 
 from llmops_cli.core.digest import Json
-from llmops_cli.core.errors import Refused
+from llmops_cli.core.errors import Location, Refused
 from llmops_cli.core.policy import Anchor, NoWorse, Policy, Rule, gated_metrics
 from llmops_cli.core.records import (
     Calibration,
@@ -133,15 +133,28 @@ def figures(counts: Counts) -> Figures:
 def ruling(counts: Counts) -> tuple[CalibrationStatus, tuple[str, ...]]:
     """Return what the judge with these counts may be used for, and why it isn't more.
 
-    It never falls when counts improve: a judge that lacks labels but whose J is proven above ½
-    is ADVISORY, as one whose J is proven above 0.3 (record 0011).
+    Too few labels say nothing against a judge, unless they are enough to rule GATE out (record
+    0011).
     """
     measured = figures(counts)
     why = tuple(_short_of_gate(counts, measured))
     if not why:
         return CalibrationStatus.GATE, ()
+    too_few = counts.n < FEWEST or min(counts.people_pass, counts.people_fail) < FEWEST_OF_EACH
+    if too_few and not _ruled_out(measured):
+        return CalibrationStatus.TOO_FEW, why
     proven = measured.j is not None and measured.j.lower >= J_FOR_ADVISORY
     return CalibrationStatus.ADVISORY if proven else CalibrationStatus.UNUSABLE, why
+
+
+def _ruled_out(measured: Figures) -> bool:
+    """Return whether the figures rule GATE out, however many labels are added."""
+    j, kappa_, differing = measured.j, measured.kappa, measured.disagreement
+    return bool(
+        (j and j.upper < J_FOR_GATE)
+        or (kappa_ and kappa_.upper < KAPPA_FOR_GATE)
+        or (differing and differing.lower > DISAGREEMENT)
+    )
 
 
 def _short_of_gate(counts: Counts, measured: Figures) -> Iterator[str]:
@@ -263,7 +276,13 @@ class GatingJudge:
     @property
     def j(self) -> Figure | None:
         """Youden's J, the factor by which this judge shrinks a difference; None: unknown."""
-        return None if self.calibration is None else self.calibration.figures.j
+        return self.calibration.figures.j if self.calibration and self.calibrated else None
+
+    @property
+    def calibrated(self) -> bool:
+        """Whether there is a calibration, on enough labels."""
+        calibration = self.calibration
+        return calibration is not None and calibration.status is not CalibrationStatus.TOO_FEW
 
     def summary(self) -> JudgeSummary:
         """Return its status for reports."""
@@ -301,27 +320,32 @@ def gates(metric: Metric, policy: Policy) -> bool:
     return metric.counts or metric.label in gated_metrics(policy)
 
 
-def refuse_unfit_judges(judges: Sequence[GatingJudge], policy: Policy) -> None:
-    """Raise `Refused` if one of `judges` may not gate under `policy`."""
+def refuse_unfit_judges(
+    judges: Sequence[GatingJudge], policy: Policy, place: Location | None = None
+) -> None:
+    """Raise `Refused` if one of `judges` may not gate under `policy`; `place` is its scorer's."""
     for judge in judges:
         label, calibration = judge.metric.label, judge.calibration
-        if calibration is None and policy.judges == "calibrated":
+        if not judge.calibrated:
+            if policy.judges != "calibrated":
+                continue
+            few = f" yet: {'; '.join(calibration.why)}" if calibration else ""
             raise Refused(
-                f"the judge {label} of {judge.evalset} is not calibrated, and the policy requires "
-                "`judges: calibrated`",
+                f"the judge {label} of {judge.evalset} is not calibrated{few}, and the policy "
+                "requires `judges: calibrated`",
                 hint="it compares two answers, and labels are about one: remove its metric from "
                 "the rules"
                 if judge.metric.paired
                 else f"llmops calibrate {judge.address} --draft labels.jsonl, fill in the labels, "
                 f"then llmops calibrate {judge.address} --labels labels.jsonl",
-            )
+            ).at(place)
         if calibration is not None and calibration.status is not CalibrationStatus.GATE:
             raise Refused(
                 f"the judge {label} of {judge.evalset} may not gate: its calibration says "
                 f"{calibration.status.value} ({'; '.join(calibration.why)})",
                 hint="make it `advisory: true`, or improve it and calibrate it again: "
                 f"llmops calibrate {judge.address} --labels FILE",
-            )
+            ).at(place)
 
 
 def shrinkage(judges: Sequence[GatingJudge], metrics: Iterable[Metric]) -> Mapping[str, float]:

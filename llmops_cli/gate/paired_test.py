@@ -28,6 +28,7 @@ import numpy as np
 
 from llmops_cli.core.errors import Refused
 from llmops_cli.core.policy import Anchor, Decision, Estimate, Finding, NoWorse, Policy, rule_name
+from llmops_cli.core.prompt import Case
 from llmops_cli.gate.comparison import (
     NO_BASELINE,
     TRIALS_BY_LOOK,
@@ -214,6 +215,19 @@ def groups_of(labels: Sequence[str | None]) -> Groups | None:
     keys = (at if label is None else label for at, label in enumerate(labels))
     column = [numbers.setdefault(key, len(numbers)) for key in keys]
     return Groups.of(np.array(column, dtype=np.int32))
+
+
+def too_few_groups(evalset: Sequence[Case], policy: Policy) -> str | None:
+    """Say which comparison of the policy can never decide, for want of groups; None: each can."""
+    for rule in policy.rules:
+        if isinstance(rule, (NoWorse, Anchor)):
+            compared = [case for case in evalset if rule.tag is None or rule.tag in case.tags]
+            groups = groups_of([case.group for case in compared])
+            if groups is not None and groups.too_few:
+                among = f"{cases(len(compared))} in {counted(groups.count, 'group')}"
+                slice_ = f" tagged '{rule.tag}'" if rule.tag else ""
+                return f"{among}{slice_} can decide nothing: at least {FEWEST_GROUPS} groups needed"
+    return None
 
 
 def what_it_can_show(labels: Sequence[str | None], policy: Policy) -> str:

@@ -23,7 +23,14 @@ from llmops_cli.project.project import Project
 from llmops_cli.run.scorers import Scorers
 from llmops_cli.stores.calibrations import Calibrations
 
-Status: TypeAlias = Literal["GATE", "ADVISORY", "UNUSABLE", "outdated", "uncalibrated"]
+Status: TypeAlias = Literal[
+    "GATE", "ADVISORY", "TOO_FEW_LABELS", "UNUSABLE", "outdated", "uncalibrated"
+]
+GATES_ANYWAY: Mapping[Status, str] = {
+    "uncalibrated": "gates and is not calibrated",
+    "TOO_FEW_LABELS": "gates and is not calibrated yet",
+    "outdated": "gates, and its calibration is outdated",
+}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -75,18 +82,18 @@ class CalibrationIndex:
         )
 
     def warnings(
-        self, evalset: str, judged: Iterable[Metric], policies: Mapping[str, Policy]
+        self, evalset: str, judged: Iterable[Metric], policies: Iterable[Policy]
     ) -> Iterator[str]:
-        """Yield a sentence for each gating judge without a calibration that allows it.
+        """Yield a sentence for each judge that gates without a calibration; others are refused.
 
-        `policies` are those of each environment, by name.
+        `policies` are those of each environment.
         """
         for metric in {instrument_of(metric): metric for metric in judged}.values():
-            gated = [name for name, policy in policies.items() if gates(metric, policy)]
             known = self.of(evalset, metric, Policy())
-            if gated and known.status != "GATE":
-                requiring = [name for name in gated if policies[name].judges == "calibrated"]
-                yield _warning(known, metric, requiring)
+            gated = any(gates(metric, policy) for policy in policies)
+            if gated and (problem := GATES_ANYWAY.get(known.status)):
+                command = "" if metric.paired else f": llmops calibrate {known.address}"
+                yield f"the judge {known.address} {problem} ({known.why}){command}"
 
     @cached_property
     def _by_instrument(self) -> Mapping[str, Calibration]:
@@ -109,20 +116,10 @@ def judge_warnings(
     index, warnings = CalibrationIndex(root=project.root), {}
     read = partial(project.source.read, limit=MAX_FILE)
     for evalset in evalsets:
-        policies = {
-            environment.name: policy_of(project.gate, evalset.gate, environment.gate)
+        policies = [
+            policy_of(project.gate, evalset.gate, environment.gate)
             for environment in project.environments
-        }
+        ]
         judged = Scorers(project.catalog, evalset, read, project.judge_of).judged_metrics
         warnings[evalset.name] = tuple(index.warnings(evalset.name, judged, policies))
     return warnings, tuple(error.message for error in index.broken)
-
-
-def _warning(judge: JudgeStatus, metric: Metric, requiring: list[str]) -> str:
-    problem = {
-        "uncalibrated": "gates and is not calibrated",
-        "outdated": "gates, and its calibration is outdated",
-    }.get(judge.status, f"may not gate: its calibration says {judge.status}")
-    required = f"; {' and '.join(requiring)} requires `judges: calibrated`" if requiring else ""
-    command = "" if metric.paired else f": llmops calibrate {judge.address}"
-    return f"the judge {judge.address} {problem} ({judge.why}){required}{command}"

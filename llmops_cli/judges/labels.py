@@ -67,7 +67,8 @@ def find_scorer(workspace: Workspace, address: str) -> LabeledScorer:
     models = bound.judge.models if bound.judge else ()
     trust = TrustCheck(workspace, models)
     trust.commands(models)
-    trust.scorers(scorers)
+    for bound, path in scorers.code():
+        trust.scorer(bound, path)
     return LabeledScorer(evalset=evalset, bound=bound)
 
 

@@ -9,9 +9,9 @@ from __future__ import annotations
 
 import os
 from collections.abc import Container, Iterable, Iterator, Mapping
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal, TypeAlias
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
 from llmops_cli.core.digest import Json
 from llmops_cli.core.errors import InvalidFiles, Location, Refused, UnknownName
@@ -57,6 +57,8 @@ class Project(ProjectContext):
     """Project files, or globs of them, whose code may run, and servers that a change may add."""
     watch: Mapping[str, WatchSettings]
     """What is watched in production, by environment."""
+    loaded: Mapping[str, Evalset] = field(default_factory=dict)
+    """Evalsets with their cases, if they were read already."""
 
     def evalsets_of(self, prompt: str) -> tuple[str, ...]:
         """Return the names of the evalsets that gate `prompt`."""
@@ -80,13 +82,40 @@ class Project(ProjectContext):
         for name in names:
             if name not in self.evalsets:
                 raise UnknownName("evalset", name, self.evalsets)
-            evalsets.append(reader.evalset(self.evalsets[name]))
+            evalsets.append(self.loaded.get(name) or reader.evalset(self.evalsets[name]))
         return tuple(evalsets)
 
     def gate_of(self, evalset: Evalset) -> Mapping[str, Json]:
         """Return this project's policy patch for an evalset of that name; empty if it has none."""
         header = self.evalsets.get(evalset.name)
         return {} if header is None else header.gate
+
+    def line(self, path: str, *keys: str) -> Location:
+        """Return the line of a value in one of the project's YAML files."""
+        return load_yaml(self.source.read(path, limit=MAX_FILE), path).where(*keys)
+
+    def rule_place(self, evalset: Evalset, environment: str, mentions: str) -> Location:
+        """Return the line of the first rule for an evalset in an environment that says `mentions`.
+
+        The strongest layer with `rules` counts: environment, evalset, project.
+        """
+        layers: list[tuple[Mapping[str, object], str, tuple[str, ...]]] = [
+            (known.gate, PROJECT_FILE, ("environments", known.name, "gate", "rules"))
+            for known in self.environments
+            if known.name == environment
+        ]
+        header = self.evalsets.get(evalset.name)
+        if header is not None:
+            layers.append((header.gate, header.path, ("gate", "rules")))
+        for patch, path, place in (*layers, (self.gate, PROJECT_FILE, ("gate", "rules"))):
+            if patch.get("rules"):
+                document = load_yaml(self.source.read(path, limit=MAX_FILE), path)
+                rules: Any = document.data
+                for key in place:
+                    rules = rules[key]
+                named = (at for at, rule in enumerate(rules) if mentions in str(rule))
+                return document.where(*place, next(named, 0))
+        return Location(path=PROJECT_FILE)
 
     def columns_read_as_json(self, evalset: Evalset) -> tuple[str, ...]:
         """Return the columns of the evalset's CSV table whose text was read as JSON."""
@@ -95,10 +124,10 @@ class Project(ProjectContext):
             return ()
         columns: dict[str, None] = {}
         for case in evalset.cases:
-            for field in header.structured:
-                value = case.metadata.get(field[1]) if len(field) == 2 else case.expected
+            for place in header.structured:
+                value = case.metadata.get(place[1]) if len(place) == 2 else case.expected
                 if not isinstance(value, str | None):
-                    columns[".".join(field)] = None
+                    columns[".".join(place)] = None
         return tuple(columns)
 
 

@@ -130,10 +130,25 @@ class PromptReader:
         if schema is not None and not isinstance(schema, dict):
             self._problems.add(where, "'jsonSchema' must be a mapping")
             return None
+        if schema is not None:
+            self._check_schema(schema)
         if schema and isinstance(schema.get("schema"), dict) and set(schema) == {"schema"}:
             inner: dict[str, Any] = schema["schema"]
             return inner
         return schema
+
+    def _check_schema(self, schema: Mapping[str, Any]) -> None:
+        """Add what keeps a server from taking the schema: a type that is none, say."""
+        import jsonschema  # noqa: PLC0415 - 0.1 s, and most prompts have no schema
+
+        wrapped = isinstance(schema.get("schema"), dict)
+        inner: dict[str, Any] = schema["schema"] if wrapped else dict(schema)
+        try:
+            jsonschema.validators.validator_for(inner).check_schema(inner)
+        except jsonschema.SchemaError as error:
+            place = ("jsonSchema", *(["schema"] if wrapped else []), *error.absolute_path)
+            message = f"'jsonSchema' is not a JSON Schema: {error.message}"
+            self._problems.add(self._document.where(*place), message)
 
     def _check_messages(self) -> None:
         data: Any = self._document.data

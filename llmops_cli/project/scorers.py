@@ -305,7 +305,8 @@ def _always(spec: ScorerSpec, kind: ScorerKind) -> str | None:
     top = _top(kind)
     low = 0.0 if spec.minimum is None else spec.minimum
     high = inf if spec.maximum is None else spec.maximum
-    if low > top or high < 0:
+    least = 0.0 if kind.unit not in {"seconds", "tokens"} else 1e-9  # every call takes some
+    if low > top or high < least:
         return "fail" if spec.negate else "pass"
     if low <= 0 and high >= top:
         return "pass" if spec.negate else "fail"

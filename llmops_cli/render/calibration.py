@@ -23,6 +23,7 @@ from llmops_cli.render.renderable import LineWriter, Renderable, grid
 _COLORS = {
     CalibrationStatus.GATE: "bold green",
     CalibrationStatus.ADVISORY: "bold yellow",
+    CalibrationStatus.TOO_FEW: "bold yellow",
     CalibrationStatus.UNUSABLE: "bold red",
 }
 _LOSS = 0.05
@@ -81,6 +82,8 @@ def sentence(calibration: Calibration) -> str:
             return f"no judge model, so nothing is refused: {why}"
         case CalibrationStatus.ADVISORY:
             return f"it may be shown but not gate: {why}"
+        case CalibrationStatus.TOO_FEW:
+            return f"not calibrated yet: {why}"
         case CalibrationStatus.UNUSABLE:
             return f"not accurate enough to use: {why}"
 
@@ -170,7 +173,7 @@ def _next(calibration: Calibration) -> Iterator[str]:
     if calibration.status is CalibrationStatus.GATE:
         yield "commit .llmops/calibrations; `scale_margin: true` adjusts the margin by J"
         return
-    if calibration.judge is not None:
+    if calibration.judge is not None and calibration.status is not CalibrationStatus.TOO_FEW:
         yield "mark it `advisory: true` until it may gate; eval and measure refuse it until then"
     counts = calibration.counts
     if counts.n < FEWEST or min(counts.people_pass, counts.people_fail) < FEWEST_OF_EACH:

@@ -309,8 +309,14 @@ def _judged_by_itself(evalset_run: EvalsetRun) -> Iterator[str]:
 
 
 def _calibration(gating: Sequence[GatingJudge]) -> Iterator[str]:
-    """Say which gating judges are not calibrated, and what is known of the others."""
+    """Say which gating judges are not calibrated (yet), and what is known of the others."""
     unknown = [judge for judge in gating if judge.calibration is None]
+    for judge in gating:
+        if judge.calibration is not None and not judge.calibrated:
+            yield (
+                f"the judge {judge.metric.label} is not calibrated yet: "
+                f"{'; '.join(judge.calibration.why)} (llmops calibrate {judge.address})"
+            )
     if unknown:
         labels = ", ".join(judge.metric.label for judge in unknown)
         yield (
@@ -319,7 +325,7 @@ def _calibration(gating: Sequence[GatingJudge]) -> Iterator[str]:
         )
     for judge in gating:
         calibration = judge.calibration
-        if calibration is not None and (j := calibration.figures.j) is not None:
+        if calibration is not None and (j := judge.j) is not None:
             yield (
                 f"the judge {judge.metric.label} is calibrated on {calibration.counts.n:,} labels: "
                 f"J {j.value:.2f} (90% interval {j.lower:.2f} to {j.upper:.2f}), so a regression "
@@ -346,6 +352,8 @@ def _corrected(judge: GatingJudge, comparison: Comparison) -> Iterator[str]:
     """
     calibration, scores = judge.calibration, comparison.scores.get(judge.metric.label)
     if calibration is None or calibration.graded or scores is None or judge.metric.paired:
+        return
+    if not judge.calibrated:
         return
     means = scores.candidate.mean()
     means = means[~np.isnan(means)]

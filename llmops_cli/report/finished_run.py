@@ -290,13 +290,16 @@ def store_report(root: Path, report: Report, *, redact: Redact) -> None:
         return
 
 
-def read_report(root: Path, file: Path | None) -> Report:
-    """Return the report of a run file, a stored report or, without a file, the last run."""
-    if file is None:
-        stored = _stored_reports(root / REPORTS)
-        if not stored:
-            raise Refused("there is no report yet", hint="llmops eval makes one")
-        file = stored[-1]
+def last_report(root: Path) -> Path:
+    """Return the stored report of the last run. Raises `Refused` if there is none."""
+    stored = _stored_reports(root / REPORTS)
+    if not stored:
+        raise Refused("there is no report yet", hint="llmops eval makes one")
+    return stored[-1]
+
+
+def read_report(file: Path) -> Report:
+    """Return the report of a run file, or a stored report."""
     if file.suffix == ".json":
         return report_of(file, _of_document(file))
     run = open_run(file)

@@ -223,7 +223,6 @@ def _compare(
     baseline, notes = _baseline_of(workspace, selection, name, environment.name)
     left_out = ", ".join(evalset for evalset in names if evalset not in selected)
     notes += (f"without {left_out}, which gates {name} as well",) if left_out else ()
-    rules = [rule for evalset in evalsets for rule in evalset.policy.rules]
     comparison = PromptComparison(
         prompt=name,
         candidate=candidate,
@@ -231,8 +230,9 @@ def _compare(
         environment=environment.name,
         evalsets=evalsets,
         anchors={
-            rule.version: resolve_target(workspace, name, rule.version, at_base=True)
-            for rule in rules
+            rule.version: _anchor(workspace, name, selected.evalset, environment.name, rule)
+            for selected in evalsets
+            for rule in selected.policy.rules
             if isinstance(rule, Anchor)
         },
         watch=selector in {known.name for known in workspace.project.environments}
@@ -249,6 +249,17 @@ def _compare(
         notes=notes,
     )
     return replace(comparison, changes=tuple(_change_findings(workspace, comparison)))
+
+
+def _anchor(
+    workspace: Workspace, name: str, evalset: Evalset, environment: str, rule: Anchor
+) -> ResolvedTarget:
+    """Return the version that a rule of an evalset in an environment compares with."""
+    try:
+        return resolve_target(workspace, name, rule.version, at_base=True)
+    except Refused as error:
+        error.at(workspace.rules.rule_place(evalset, environment, rule.version))
+        raise
 
 
 def policy_in(rules: Project, evalset: Evalset, environment: str) -> Policy:

@@ -39,12 +39,12 @@ def refuse_unknown_endpoints(workspace: Workspace, models: Iterable[Model]) -> N
         new_host = not kind.code and place not in known
         if kind.offline or place in trusted or not (new_host or unknown):
             continue
-        named = f"{model.where}: " if model.where else ""
         what = f"send {', '.join(unknown)} to {place}" if unknown else f"call {place}"
         hint = "merge the change of llmops.yaml first, in a pull request of its own"
         if "://" in place:
             hint += f"; or a maintainer lists the host there: `trust: [{place}]`"
-        raise Refused(f"{named}{model.name!r} would {what}, and no model at {base} does", hint=hint)
+        message = f"{model.name!r} would {what}, and no model at {base} does"
+        raise Refused(message, hint=hint).at(model.where)
 
 
 def endpoint(model: Model, kind: ProviderKind) -> str:

@@ -16,13 +16,14 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from pathlib import Path
 from shutil import which
 from tempfile import TemporaryDirectory
 
 from llmops_cli.core.ci import may_run, may_run_code, may_run_command
 from llmops_cli.core.digest import digest
-from llmops_cli.core.errors import Refused, UnknownName
+from llmops_cli.core.errors import Location, Refused, UnknownName
 from llmops_cli.core.policy import Latency, gated_metrics
 from llmops_cli.core.ports import Records
 from llmops_cli.core.prompt import Model
@@ -38,7 +39,7 @@ from llmops_cli.run.base_changes import removed_with_evalset
 from llmops_cli.run.comparison import EvalsetSelection, PromptComparison
 from llmops_cli.run.endpoints import refuse_unknown_endpoints
 from llmops_cli.run.evalset_run import CONFIRMING, EvalsetRun, plan_trials
-from llmops_cli.run.scorers import Scorers
+from llmops_cli.run.scorers import BoundScorer, Scorers
 from llmops_cli.run.selection import EvalOptions, ResolvedTarget
 from llmops_cli.run.side import Side, SideSpec, TrialPlan
 from llmops_cli.run.workspace import (
@@ -64,10 +65,20 @@ def prepare(
 ) -> list[EvalsetRun]:
     """Return the evalsets of all comparisons, planned: equal requests are made once.
 
-    Raises `Refused` if code or commands may not run here or a request may not go where it would,
-    `UnknownName` if a rule asks for a metric that no scorer gives.
+    Raises the first of `refusals`.
     """
-    evalset_runs = [
+    evalset_runs = unplanned(workspace, comparisons, options)
+    for refusal in refusals(workspace, evalset_runs):
+        raise refusal
+    plan_trials(evalset_runs)
+    return evalset_runs
+
+
+def unplanned(
+    workspace: Workspace, comparisons: Sequence[PromptComparison], options: EvalOptions
+) -> list[EvalsetRun]:
+    """Return the evalsets of all comparisons with their sides; nothing is rendered or looked up."""
+    return [
         _Preparation(
             workspace=workspace,
             comparison=comparison,
@@ -78,27 +89,82 @@ def prepare(
         for comparison in comparisons
         for selection in comparison.evalsets
     ]
-    trust = TrustCheck(workspace, (model for run in evalset_runs for model in run.models))
-    for evalset_run in evalset_runs:
-        trust.applications(evalset_run.models_to_vet)
-        trust.commands(evalset_run.models_to_vet)
-        trust.scorers(evalset_run.scorers)
-        refuse_unknown_endpoints(workspace, evalset_run.models_to_vet)
-        known = [PASS_METRIC, *evalset_run.scorers.by_label]
-        for metric in sorted(gated_metrics(evalset_run.selection.policy)):
-            if metric not in known:
-                raise UnknownName("metric", metric, known)
-    plan_trials(evalset_runs)
-    return evalset_runs
 
 
 def refuse_unfit(evalset_runs: list[EvalsetRun]) -> list[EvalsetRun]:
-    """Return `evalset_runs` with the calibrations of their judges. Raises `Refused` if one may not
-    gate.
-    """
+    """Return `evalset_runs`. Raises `Refused` if one of their judges may not gate."""
     for evalset_run in evalset_runs:
-        refuse_unfit_judges(evalset_run.gating, evalset_run.selection.policy)
+        for refusal in unfit_judges(evalset_run):
+            raise refusal
     return evalset_runs
+
+
+def refusals(workspace: Workspace, evalset_runs: Sequence[EvalsetRun]) -> Iterator[Refused]:
+    """Yield why `evalset_runs` may not or cannot be measured, each with its line in the files.
+
+    Code and commands that may not run here, requests that may not go where they would, rules for
+    metrics that no scorer gives, and scorers that no answer of the candidate can pass.
+    """
+    try:
+        trust = TrustCheck(workspace, (model for run in evalset_runs for model in run.models))
+    except Refused as refusal:
+        yield refusal
+        return
+    endpoints = partial(refuse_unknown_endpoints, workspace)
+    for evalset_run in evalset_runs:
+        scorers = evalset_run.scorers
+        checks = [
+            *(
+                partial(check, [model])
+                for model in evalset_run.models_to_vet
+                for check in (trust.applications, trust.commands, endpoints)
+            ),
+            *(partial(trust.scorer, bound, path) for bound, path in scorers.code()),
+            *(partial(_check_tools, workspace, evalset_run, bound) for bound in scorers.all),
+            *(
+                partial(_check_metric, workspace, evalset_run, metric)
+                for metric in sorted(gated_metrics(evalset_run.selection.policy))
+            ),
+        ]
+        yield from _raised(checks)
+
+
+def unfit_judges(evalset_run: EvalsetRun) -> Iterator[Refused]:
+    """Yield why judges of `evalset_run` may not gate, each with the line of its scorer."""
+    policy = evalset_run.selection.policy
+    yield from _raised(
+        partial(refuse_unfit_judges, [judge], policy, evalset_run.scorers.place(judge.metric.label))
+        for judge in evalset_run.gating
+    )
+
+
+def _raised(checks: Iterable[Callable[[], None]]) -> Iterator[Refused]:
+    for check in checks:
+        try:
+            check()
+        except Refused as refusal:
+            yield refusal
+
+
+def _check_metric(workspace: Workspace, evalset_run: EvalsetRun, metric: str) -> None:
+    known = [PASS_METRIC, *evalset_run.scorers.by_label]
+    if metric not in known:
+        evalset = evalset_run.selection.evalset
+        place = workspace.rules.rule_place(evalset, evalset_run.comparison.environment, metric)
+        raise UnknownName("metric", metric, known).at(place)
+
+
+def _check_tools(workspace: Workspace, evalset_run: EvalsetRun, bound: BoundScorer) -> None:
+    """Raise `Refused` if a scorer waits for a tool call of a model that is given no tools."""
+    target, spec = evalset_run.comparison.candidate.target, bound.spec
+    kind = workspace.provider(target.model)
+    if bound.kind.name != "tool_call" or spec.negate or target.prompt.tools:
+        return
+    if not (kind.application or kind.records):
+        raise Refused(
+            f"'{spec.label}' can never pass: the prompt '{target.prompt.name}' has no tools",
+            hint="give the prompt `tools`, or remove the scorer",
+        ).at(spec.where)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -357,10 +423,10 @@ class TrustCheck:
         if why is not None:
             raise Refused(why)
 
-    def scorers(self, scorers: Scorers) -> None:
-        """Raise `Refused` if one of `scorers` is code that may not run."""
-        for kind, path in scorers.code():
-            _refuse(self._code(path), f"the scorer {kind!r} may not run", path)
+    def scorer(self, bound: BoundScorer, path: str) -> None:
+        """Raise `Refused` if the code of a scorer, which is in the file `path`, may not run."""
+        message = f"the scorer {bound.label!r} may not run"
+        _refuse(self._code(path), message, path, place=bound.spec.where)
 
     def applications(self, models: Iterable[Model]) -> None:
         """Raise `Refused` if one of `models` is an application that may not or cannot run.
@@ -374,20 +440,21 @@ class TrustCheck:
             command = [str(word) for word in run] if isinstance(run, (list, tuple)) else []
             code = " ".join(command) or str(model.options.get("call")).partition(":")[0]
             why = self._command(command) if command else self._code(code)
-            _refuse(why, f"{_named(model)} may not run", code)
+            _refuse(why, f"{_named(model)} may not run", code, place=model.where)
             path = self._workspace.environ.get("PATH")
             if command and "/" not in command[0] and not which(command[0], path=path):
                 raise Refused(
                     f"{_named(model)}: there is no program {command[0]!r} on the PATH",
                     hint="install it, or write the path of a program of the project",
-                )
+                ).at(model.where)
 
     def commands(self, models: Iterable[Model]) -> None:
         """Raise `Refused` if one of `models` starts a command that may not run."""
         for model in models:
             if command := command_of(self._workspace.provider(model), model):
                 why = self._command(command)
-                _refuse(why, f"{_named(model)} may not be started", " ".join(command))
+                message = f"{_named(model)} may not be started"
+                _refuse(why, message, " ".join(command), place=model.where)
 
     def _code(self, path: str) -> str | None:
         return may_run_code(path, trusted=self._trusted, ci=self._ci, secrets=self._secrets)
@@ -396,11 +463,11 @@ class TrustCheck:
         return may_run_command(command, trusted=self._trusted, ci=self._ci, secrets=self._secrets)
 
 
-def _refuse(why: str | None, message: str, entry: str) -> None:
+def _refuse(why: str | None, message: str, entry: str, *, place: Location | None) -> None:
     if why is not None:
         hint = f"a maintainer lists it in llmops.yaml: `trust: [{entry}]`"
-        raise Refused(f"{message}: {why}", hint=hint)
+        raise Refused(f"{message}: {why}", hint=hint).at(place)
 
 
 def _named(model: Model) -> str:
-    return f"{model.where}: the model {model.name!r}" if model.where else repr(model.name)
+    return f"the model {model.name!r}" if model.where else repr(model.name)

@@ -15,6 +15,7 @@ from itertools import chain
 from typing import TypeVar
 
 from llmops_cli.core.digest import Json, digest
+from llmops_cli.core.errors import Location
 from llmops_cli.core.ports import Catalog, ScoreKey, ScorerKind
 from llmops_cli.core.prompt import Case, Evalset, Judge, ScorerSpec
 from llmops_cli.core.result import Metric, Score
@@ -157,19 +158,23 @@ class Scorers:
             bound.kind.live and bound.spec.options.get("of") == "first_token" for bound in self.all
         )
 
-    def code(self) -> list[tuple[str, str]]:
-        """Return label and project file of every scorer that runs the project's own code.
+    def code(self) -> list[tuple[BoundScorer, str]]:
+        """Return every scorer that runs the project's own code, with its project file.
 
         What else it depends on is data, unless it is Python, which it may import.
         """
         return [
-            (bound.label, str(path).partition(":")[0])
+            (bound, str(path).partition(":")[0])
             for bound in self.all
             if bound.kind.code
             for option in bound.kind.files
             for path in _paths(bound.spec.options.get(option))
             if option == bound.kind.shorthand or path.endswith(".py")
         ]
+
+    def place(self, label: str) -> Location | None:
+        """Return the line of the first scorer under `label`."""
+        return next((bound.spec.where for bound in self.all if bound.label == label), None)
 
     def due(self, case: Case, compared_with: str | None = None) -> tuple[BoundScorer, ...]:
         """Return the scorers that apply to `case`; `paired` adds those that compare two answers."""

@@ -251,20 +251,26 @@ def open_project(start: Path) -> Project:
 
 @contextmanager
 def open_workspace(
-    start: Path, *, environ: Mapping[str, str] | None = None, base: str | None = None
+    start: Path,
+    *,
+    environ: Mapping[str, str] | None = None,
+    base: str | None = None,
+    loaded: Project | None = None,
 ) -> Iterator[Workspace]:
     """Open the project around `start`. Raises `InvalidFiles` for all problems of its files.
 
-    `base` names the git revision whose policy and trust list count.
+    `base` names the git revision whose policy and trust list count. `loaded` is the project if it
+    was loaded already, to be checked: its store is left alone.
     """
     root = find_root(start)
-    known = catalog()
     environ = os.environ if environ is None else environ
-    project = load_project(root, known, check=options_check(root, environ))
+    project = loaded or load_project(root, catalog(), check=options_check(root, environ))
     rules = project if base is None else rules_at(base, project)
     with ExitStack() as stack:
         sources = Sources(None if base is None else known_sources(rules))
-        results = stack.enter_context(open_results(root / STORE, sources=sources))
+        results = stack.enter_context(
+            open_results(None if loaded else root / STORE, sources=sources)
+        )
         registry = Registry(root)
         yield Workspace(
             root=root,

@@ -101,6 +101,8 @@ def check(options: Mapping[str, Any], context: PluginContext) -> str | None:
         schema = validator(options["schema"], context).schema
     except Refused as error:
         return error.message
+    if schema is False or schema in ({"not": {}}, {"not": True}):
+        return "no JSON satisfies the schema"
     if isinstance(schema, Mapping) and set(schema) <= ANNOTATIONS:
         return "the schema asks for nothing: the scorer `json` says whether the answer is JSON"
     dialect = schema.get("$schema", "") if isinstance(schema, Mapping) else ""

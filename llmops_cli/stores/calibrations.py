@@ -17,7 +17,7 @@ from typing import Any
 
 from llmops_cli.core.digest import InvalidRecord, from_plain, short
 from llmops_cli.core.errors import IntegrityBroken
-from llmops_cli.core.records import Calibration, Evidence, Figure, Figures
+from llmops_cli.core.records import Calibration, CalibrationStatus, Evidence, Figure, Figures
 from llmops_cli.gate.calibration import figures, ruling
 from llmops_cli.stores.atomic import Redact, write_text
 from llmops_cli.stores.codec import from_bytes, unseal
@@ -103,8 +103,11 @@ def follows_from_counts(calibration: Calibration) -> bool:
         _is_close(getattr(calibration.figures, name), getattr(expected, name))
         for name in Figures.__dataclass_fields__
     )
-    same_ruling = ruling(calibration.counts) == (calibration.status, calibration.why)
-    return same_figures and same_ruling
+    status, why = ruling(calibration.counts)
+    ruled = {status}
+    if status is CalibrationStatus.TOO_FEW:  # earlier versions wrote these instead
+        ruled |= {CalibrationStatus.ADVISORY, CalibrationStatus.UNUSABLE}
+    return same_figures and calibration.status in ruled and calibration.why == why
 
 
 def _is_close(figure: Figure | None, other: Figure | None) -> bool:

@@ -70,6 +70,7 @@ LATE_IMPORTS = {
     "engine/budget.py": "genai_prices",
     "plugins/catalog.py": "importlib.metadata",
     "project/project.py": "llmops_cli.project.watch",
+    "project/prompts.py": "jsonschema",
     "project/tables.py": "pyarrow",
     "providers/http/responses.py": "email.utils",
     "providers/openai/model.py": "openai",

@@ -190,6 +190,42 @@ def test_an_uncalibrated_judge_gates_and_every_report_says_so(project: Project) 
     assert '<property name="judge tone" value="uncalibrated"/>' in xml.read_text()
 
 
+def test_a_judge_with_few_labels_is_not_calibrated_yet_and_gates_as_one_without_any(
+    project: Project,
+) -> None:
+    rows = project.read("labels.jsonl").splitlines()
+    few = [*rows[:20], *rows[EACH : EACH + 20]]
+    project.write("labels.jsonl", "\n".join(few) + "\n")
+    calibrated = calibrate(project)
+    assert "TOO_FEW_LABELS not calibrated yet: 40 labeled outputs (minimum 100)" in calibrated.text
+    assert "next: more labels: llmops calibrate support:tone --draft more.jsonl" in calibrated.text
+    assert "refuse it" not in calibrated.text
+    assert calibrate(project, "--require", "advisory").code == 2
+
+    note = "the judge support:tone gates and is not calibrated yet (40 labeled outputs"
+    assert note in run(project, "check").text
+    xml, page = project.root / "junit.xml", project.root / "report.md"
+    result = run(project, "eval", "--json", "--junit", str(xml), "--markdown", str(page))
+    assert result.code == 0
+    (judged,) = result.evalset["judges"]
+    assert (judged["status"], judged["labeled"]) == ("TOO_FEW_LABELS", 40)
+    reason = "the judge tone is not calibrated yet: 40 labeled outputs (minimum 100)"
+    for report in (
+        " ".join(result.evalset["notes"]),
+        run(project, "report").text,
+        page.read_text(),
+    ):
+        assert reason in report
+    assert 'name="judge tone" value="TOO_FEW_LABELS' in xml.read_text()
+
+    project.settings = {"environments": {"production": {"gate": {"judges": "calibrated"}}}}
+    project.llmops_yaml()
+    for command in ("check", "eval"):
+        refused = run(project, command)
+        assert refused.code == 2
+        assert "is not calibrated yet: 40 labeled outputs (minimum 100)" in refused.text
+
+
 def test_where_judges_must_be_calibrated_nothing_is_called_or_promoted_without(
     project: Project, judge: Judge
 ) -> None:
@@ -297,7 +333,7 @@ def test_answers_of_both_sides_are_drafted_labeled_and_calibrated(project: Proje
     result = run(project, "calibrate", "tone", "--labels", str(draft), "--json")
     assert (measured(result)["counts"]["both_pass"] + measured(result)["counts"]["both_fail"]) == 39
     assert measured(result)["unlabeled"] == 1
-    assert measured(result)["status"] == "ADVISORY"  # 39 labels are too few
+    assert measured(result)["status"] == "TOO_FEW_LABELS"
 
 
 def test_pairwise_and_latency_scorers_cannot_be_labeled(
@@ -318,25 +354,30 @@ def test_check_warns_of_judges_that_no_calibration_lets_gate(
 ) -> None:
     def notes() -> str:
         result = run(project, "check")
-        assert result.code == 0, result.text  # it warns; what measures refuses
+        assert result.code == 0, result.text
         return " ".join(
             line for line in result.out.splitlines() if line.startswith("note: the judge")
         )
 
     never = "the judge support:tone gates and is not calibrated (accuracy unknown)"
     assert notes() == f"note: {never}: llmops calibrate support:tone"
-    project.settings["environments"] = {"beta": None, "live": {"gate": {"judges": "calibrated"}}}
-    project.llmops_yaml()
-    assert f"{never}; live requires `judges: calibrated`" in notes()
     (row,) = run(project, "check", "--json").document
     assert len(row["judges"]) == 1
+    project.settings["environments"] = {"beta": None, "live": {"gate": {"judges": "calibrated"}}}
+    project.llmops_yaml()
+    refused = run(project, "check")
+    assert refused.code == 2
+    required = "the judge tone of support is not calibrated, and the policy requires"
+    assert f"evalsets/support.yaml:5: {required} `judges: calibrated`" in refused.text
+    del project.settings["environments"]
+    project.llmops_yaml()
     assert calibrate(project).code == 0
     assert notes() == ""
     (file,) = readings(project)
 
     project.evalset(scorers=[{"rubric": {**TONE["rubric"], "scale": [1, 5], "min": 0.5}}])
     assert "gates, and its calibration is outdated" in notes()
-    assert "was for another judge or criterion); live requires" in notes()
+    assert "was for another judge or criterion)" in notes()
     project.evalset(scorers=[{"rubric": {**TONE["rubric"], "min": 0.9}}])
     assert "was for another threshold)" in notes()
     project.evalset(scorers=[{"rubric": {**TONE["rubric"], "advisory": True}}, "refusal"])
@@ -350,7 +391,10 @@ def test_check_warns_of_judges_that_no_calibration_lets_gate(
     judge.verdict = passing_all
     project.write("labels.jsonl", project.read("labels.jsonl").replace("Now", "Later"))
     assert calibrate(project).code == 0
-    assert "may not gate: its calibration says UNUSABLE" in notes()
+    refused = run(project, "check")
+    assert refused.code == 2
+    problem = "evalsets/support.yaml:5: the judge tone of support may not gate: its calibration"
+    assert f"{problem} says UNUSABLE" in refused.text
 
 
 def test_status_says_what_is_known_of_the_judges_of_what_runs(project: Project) -> None:

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import json
+from typing import Any
+
 import pytest
 
 from llmops_cli.commands.check import check_all
-from llmops_cli.core.errors import InvalidFiles
+from llmops_cli.core.errors import InvalidFiles, Refused
 from tests.projects import Project, make_cases
 from tests.servers.faulty import Server
-from tests.unit.gated_project import CASES
+from tests.unit.gated_project import CASES, gate
 
 
 def test_a_valid_project_says_what_it_can_show(project: Project, server: Server) -> None:
@@ -91,7 +94,7 @@ def test_a_rule_for_a_metric_that_nothing_gives_is_found(project: Project) -> No
     with pytest.raises(InvalidFiles) as refused:
         check_all(project.root)
     (problem,) = refused.value.problems
-    assert str(problem).startswith("llmops.yaml: a rule names the metric 'exakt'")
+    assert str(problem).startswith("llmops.yaml:13: unknown metric 'exakt'")
     assert "did you mean 'exact'?" in str(problem)
 
 
@@ -101,3 +104,85 @@ def test_a_judges_prompt_needs_no_evalset(project: Project) -> None:
         scorers=[{"exact": "{{ expected }}"}, {"rubric": {"criteria": "a", "prompt": "fair"}}]
     )
     assert check_all(project.root).ungated == ()
+
+
+EXACT = {"exact": "{{ expected }}"}
+ADDRESS = "https://api.example.com/v1"
+
+
+@pytest.mark.parametrize(
+    ("problem", "written"),
+    [
+        ("evalsets/support.yaml:5: the scorer 'python' may not run: checks/mine.py is code",
+         {"scorers": [{"python": "checks/mine.py:mine"}]}),
+        ("llmops.yaml:3: the model 'tiny' may not run: checks/mine.py is code",
+         {"model": {"provider": "python", "call": "checks/mine.py:mine"}}),
+        ("llmops.yaml:3: the model 'tiny': there is no program 'no-such-program' on the PATH",
+         {"model": {"provider": "command", "run": ["no-such-program"]},
+          "trust": ["no-such-program"]}),
+        ("llmops.yaml:11: unknown metric 'exakt'",
+         {"gate": {"rules": [{"floor": {"metric": "exakt", "min": 0.5}}]}}),
+        ("llmops.yaml:14: unknown version 'support@v7'",
+         {"environments": {"beta": {}, "live": {"gate": {"rules": [{"anchor": "v7"}]}}}}),
+        ("evalsets/support.yaml:5: 'tool_call' can never pass: the prompt 'support' has no tools",
+         {"scorers": [{"tool_call": "search"}]}),
+        ("llmops.yaml:3: tiny: anthropic takes no 'top_k' any more",
+         {"model": {"provider": "anthropic", "model": "claude", "base_url": ADDRESS,
+                    "modelParameters": {"top_k": 1}}}),
+        ("prompts/support.prompt.yml:2: tiny: anthropic takes no 'temperature' any more",
+         {"model": {"provider": "anthropic", "model": "claude", "base_url": ADDRESS}}),
+    ],
+)  # fmt: skip
+def test_what_eval_refuses_before_its_first_call_check_refuses_with_its_line(
+    project: Project, server: Server, problem: str, written: dict[str, Any]
+) -> None:
+    project.write("checks/mine.py", "def mine(*anything):\n    return True\n")
+    model = {"provider": "openai", "model": "tiny", "base_url": server.url}
+    settings = {"models": {"tiny": written.pop("model", model)}}
+    project.evalset(scorers=written.pop("scorers", [EXACT]))
+    project.write("llmops.yaml", json.dumps({**settings, **written}, indent=2))
+    with pytest.raises(InvalidFiles) as checked:
+        check_all(project.root)
+    problems = [str(found) for found in checked.value.problems]
+    assert any(found.startswith(problem) for found in problems), problems
+    environ = {"ANTHROPIC_API_KEY": "k", "OPENAI_API_KEY": "k"}
+    with pytest.raises(Refused) as evaluated:
+        gate(project, environ=environ)
+    assert problem.partition(": ")[2] in str(evaluated.value)
+    assert server.requests == 0
+
+
+def test_a_schema_that_is_none_is_found_at_its_line(project: Project) -> None:
+    text = project.read("prompts/support.prompt.yml")
+    schema = "responseFormat: json_schema\njsonSchema:\n  type: object\n  properties:\n"
+    project.write("prompts/support.prompt.yml", f"{text}{schema}    age: {{type: nubmer}}\n")
+    with pytest.raises(InvalidFiles) as refused:
+        check_all(project.root)
+    line = len(text.splitlines()) + 5
+    (problem,) = map(str, refused.value.problems)
+    assert problem.startswith(f"prompts/support.prompt.yml:{line}: 'jsonSchema' is not a JSON")
+    assert "'nubmer'" in problem
+
+
+def test_groups_too_few_to_decide_anything_are_found(project: Project) -> None:
+    cases = make_cases(54)
+    project.cases({**case, "group": f"g{at % 6}"} for at, case in enumerate(cases))
+    with pytest.raises(InvalidFiles) as refused:
+        check_all(project.root)
+    (problem,) = map(str, refused.value.problems)
+    assert problem.startswith("evalsets/support.yaml: 54 cases in 6 groups can decide nothing")
+    assert "at least 10 groups" in problem
+    project.settings["gate"] = {"rules": [{"floor": 0.9}]}
+    project.llmops_yaml()
+    assert check_all(project.root).cases == 54  # a floor needs no groups
+
+
+def test_keys_that_are_not_set_here_are_no_mistake_in_the_files(project: Project) -> None:
+    project.write("llmops.yaml", "models: {tiny: {provider: openai, model: gpt-4.1-mini}}\n")
+    assert check_all(project.root).cases == CASES
+
+
+def test_it_writes_nothing(project: Project) -> None:
+    before = {path: path.stat().st_mtime_ns for path in project.root.rglob("*")}
+    check_all(project.root)
+    assert {path: path.stat().st_mtime_ns for path in project.root.rglob("*")} == before

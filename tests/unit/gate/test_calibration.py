@@ -80,16 +80,17 @@ def test_enough_labels_that_a_steady_judge_agrees_with_let_it_gate() -> None:
 
 
 ADVISORY, UNUSABLE = CalibrationStatus.ADVISORY, CalibrationStatus.UNUSABLE
+TOO_FEW = CalibrationStatus.TOO_FEW
 
 
 @pytest.mark.parametrize(
     ("counts", "status", "why"),
     [
-        (Counts(both_pass=69, both_fail=30, read_twice=99), ADVISORY,
+        (Counts(both_pass=69, both_fail=30, read_twice=99), TOO_FEW,
          "99 labeled outputs (minimum 100)"),
-        (Counts(both_pass=171, both_fail=29, read_twice=200), ADVISORY,
+        (Counts(both_pass=171, both_fail=29, read_twice=200), TOO_FEW,
          "29 fail labels (minimum 30)"),
-        (Counts(both_pass=29, both_fail=171, read_twice=200), ADVISORY,
+        (Counts(both_pass=29, both_fail=171, read_twice=200), TOO_FEW,
          "29 pass labels (minimum 30)"),
         (Counts(both_pass=80, only_people_pass=20, only_judge_passes=30, both_fail=70,
                 read_twice=200), ADVISORY, "J could be as low as 0.39"),
@@ -98,8 +99,14 @@ ADVISORY, UNUSABLE = CalibrationStatus.ADVISORY, CalibrationStatus.UNUSABLE
         (Counts(both_pass=90, both_fail=60, read_twice=150, differing=16), ADVISORY,
          "differ on 10.7% of the outputs"),
         (Counts(both_pass=100, both_fail=100), ADVISORY, "no output was read twice"),
-        (Counts(both_pass=200, read_twice=200), UNUSABLE, "J is unknown"),
-        (Counts(), UNUSABLE, "0 labeled outputs (minimum 100)"),
+        (Counts(both_pass=200, read_twice=200), TOO_FEW, "J is unknown"),
+        (Counts(), TOO_FEW, "0 labeled outputs (minimum 100)"),
+        (Counts(both_pass=18, only_people_pass=2, only_judge_passes=2, both_fail=18,
+                read_twice=40), TOO_FEW, "40 labeled outputs (minimum 100)"),
+        (Counts(both_pass=10, only_people_pass=10, only_judge_passes=10, both_fail=10,
+                read_twice=40), UNUSABLE, "40 labeled outputs (minimum 100)"),
+        (Counts(both_pass=20, both_fail=20, read_twice=40, differing=20), ADVISORY,
+         "differ on 50.0% of the outputs"),
     ],
 )  # fmt: skip
 def test_what_falls_short_of_the_rule_is_named(

@@ -48,6 +48,9 @@ def evalset(*scorers: Any) -> str:
         ({"tool_call": {"tool": {"name": "x", "args": {}}}}, "has 'args'"),
         ({"json": None}, "'json:' has no value"),
         ({"json_schema": {"schema": {"format": "currency"}}}, "the format 'currency' is not"),
+        ({"json_schema": {"schema": {"not": {}}}}, "no JSON satisfies the schema"),
+        ({"latency": {"max": 0}}, "'latency' gates but can never pass"),
+        ({"tokens": {"max": 0}}, "'tokens' gates but can never pass"),
     ],
 )
 def test_what_no_answer_can_fail_is_refused_at_its_line(

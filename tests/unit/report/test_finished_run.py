@@ -17,6 +17,7 @@ from llmops_cli.report.finished_run import (
     KEPT,
     REPORTS,
     FinishedRun,
+    last_report,
     read_report,
     store_report,
     stream_file,
@@ -160,15 +161,15 @@ def test_a_run_file_holds_failures(project: Project, server: Server, tmp_path: P
 def test_the_report_of_a_run_file_is_the_runs(project: Project, tmp_path: Path) -> None:
     file = tmp_path / "run.jsonl"
     ran = gate(project, out=file)
-    assert read_report(project.root, file) == ran.report
+    assert read_report(file) == ran.report
 
 
 def test_the_last_report_is_kept_and_a_kept_one_can_be_named(project: Project) -> None:
     first = gate(project).report
     project.prompt(system="Next.")
     second = gate(project).report
-    assert read_report(project.root, None) == second
-    assert read_report(project.root, project.root / REPORTS / "000001.json") == first
+    assert read_report(last_report(project.root)) == second
+    assert read_report(project.root / REPORTS / "000001.json") == first
 
 
 def test_the_oldest_reports_go(project: Project) -> None:
@@ -188,7 +189,7 @@ def test_a_report_that_cannot_be_kept_is_not_missed(project: Project) -> None:
 
 def test_before_the_first_run_there_is_no_report(project: Project) -> None:
     with pytest.raises(Refused, match="there is no report yet"):
-        read_report(project.root, None)
+        read_report(last_report(project.root))
 
 
 @pytest.mark.parametrize(
@@ -206,7 +207,7 @@ def test_what_is_no_report_is_refused(
     if content is not None:
         (tmp_path / name).write_text(content)
     with pytest.raises(Refused, match=why):
-        read_report(tmp_path, tmp_path / name)
+        read_report(tmp_path / name)
 
 
 def test_a_merged_run_has_no_report_of_its_own_and_says_how_to_get_one(
@@ -218,7 +219,7 @@ def test_a_merged_run_has_no_report_of_its_own_and_says_how_to_get_one(
     manifest, entries = merge([open_run(first), open_run(second)])
     write_run(both, manifest, entries, redact=plain)
     with pytest.raises(Refused, match="merged from several runs") as refused:
-        read_report(project.root, both)
+        read_report(both)
     assert refused.value.hint == f"llmops eval --offline --reuse {both}"
 
 

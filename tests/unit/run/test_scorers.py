@@ -101,7 +101,8 @@ def test_code_is_found_with_the_file_that_holds_it() -> None:
     options = {"call": "checks/mine.py:polite", "identity": ["checks/words.txt", "checks/more.py"]}
     spec = ScorerSpec(kind="python", label="mine", options=options)
     scorers = bound([a_case("one", spec)])
-    assert scorers.code() == [("mine", "checks/mine.py"), ("mine", "checks/more.py")]
+    files = [(scorer.label, path) for scorer, path in scorers.code()]
+    assert files == [("mine", "checks/mine.py"), ("mine", "checks/more.py")]
 
 
 def test_scores_are_given_once(store: ResultsStore) -> None:
