@@ -209,7 +209,12 @@ class Compare:
         ),
     ] = None
     baseline: Annotated[
-        str | None, option("Compare", "Compare with this version instead.", metavar="NAME@VERSION")
+        str | None,
+        option(
+            "Compare",
+            "Compare with this version instead: v3, NAME@v3, or a name.",
+            metavar="VERSION",
+        ),
     ] = None
     model: Annotated[
         str | None, option("Compare", "Run the candidate on another model.", metavar="MODEL")

@@ -29,9 +29,9 @@ from typing import Any, TypeAlias
 
 from pydantic import create_model
 
-from llmops_cli.core.ci import matches
 from llmops_cli.core.digest import Json, digest, digest_bytes
 from llmops_cli.core.errors import Location, Refused, UnknownName, suggestion
+from llmops_cli.core.globs import matches
 from llmops_cli.core.ports import Catalog, ProviderKind, ScorerKind, long_wait
 from llmops_cli.core.prompt import (
     SILENT,

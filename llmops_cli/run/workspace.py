@@ -20,6 +20,7 @@ from typing import NamedTuple
 from llmops_cli.core.ci import CiContext, ci_context, may_call
 from llmops_cli.core.digest import Json
 from llmops_cli.core.errors import IntegrityBroken, InvalidFiles, Refused
+from llmops_cli.core.globs import matches
 from llmops_cli.core.policy import Policy
 from llmops_cli.core.ports import (
     Catalog,
@@ -41,7 +42,7 @@ from llmops_cli.plugins.catalog import (
     wrong_options,
 )
 from llmops_cli.project.models import Check
-from llmops_cli.project.paths import HIDDEN, MAX_FILE, Absent, Source, Unreadable
+from llmops_cli.project.paths import HIDDEN, MAX_CASES, MAX_FILE, Absent, Source, Unreadable
 from llmops_cli.project.project import Project, find_root, has_project_file, load_project
 from llmops_cli.run.scorers import Scorers
 from llmops_cli.run.sources import code_source, source_of, vendor_models
@@ -95,7 +96,11 @@ class Workspace:
     def context(self) -> PluginContext:
         """Return the context of providers and scorers."""
         return PluginContext(
-            root=self.root, environ=self.environ, redact=self.redact, resources=self.resources
+            root=self.root,
+            environ=self.environ,
+            redact=self.redact,
+            trust=self.rules.trust,
+            resources=self.resources,
         )
 
     @property
@@ -160,6 +165,29 @@ class Workspace:
         if self.provider(model).offline:
             return None
         return self.makes_no_calls or ("--offline" if offline else None)
+
+    @cached_property
+    def changed_code(self) -> tuple[str, ...]:
+        """Return the files that `trust` at the base names and that differ here, and how."""
+        source, checkout = self.rules.source, open_git(self.root)
+        if not isinstance(source, AtRevision) or checkout is None:
+            return ()
+        globs = [word for entry in self.rules.trust for word in entry.split()]
+        changed: list[str] = []
+        for path in sorted({*source.revision.files("."), *checkout.files()}):
+            if not any(matches(path, glob) for glob in globs):
+                continue
+            is_there = source.revision.resolve(path) in source.revision.blobs
+            try:
+                content = self.project.source.read(path, limit=MAX_CASES)
+            except Unreadable:
+                changed += [f"{path} (removed)"] if is_there else []
+                continue
+            if not is_there:
+                changed.append(f"{path} (added)")
+            elif not source.revision.holds(path, content):
+                changed.append(f"{path} (changed)")
+        return tuple(changed)
 
     def provider(self, model: Model) -> ProviderKind:
         """Return the catalog's row for the provider of `model`."""

@@ -13,6 +13,7 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
+from hashlib import new
 from pathlib import Path, PurePosixPath
 
 from llmops_cli.core.errors import LlmopsError, Refused, Unmeasured
@@ -106,6 +107,13 @@ class Revision:
         """Return the content of the file at `path`, which `resolve` gave; None: there is none."""
         return self._content(self.blobs[path]) if path in self.blobs else None
 
+    def holds(self, path: str, content: bytes) -> bool:
+        """Whether the file at `path`, links followed, has this content; nothing is read."""
+        blob = self.blobs.get(self.resolve(path) or "", "")
+        algorithm = "sha256" if len(blob) == 64 else "sha1"
+        header = b"blob %d\0" % len(content)
+        return blob == new(algorithm, header + content, usedforsecurity=False).hexdigest()
+
     def resolve(self, path: str) -> str | None:
         """Return the path that the links in `path` lead to.
 
@@ -189,6 +197,11 @@ class Checkout:
             else:
                 links[path] = blob if mode == _LINK else ""
         return Revision(self.root, commit, blobs, links)
+
+    def files(self) -> list[str]:
+        """Return the files and links that are tracked here or could be: none that are ignored."""
+        options = ("--cached", "--others", "--exclude-standard")
+        return self._do("ls-files", "-z", *options, "--", ".").rstrip("\0").split("\0")
 
     def merge_base(self, revision: str) -> Revision:
         """Return the files of `root` at the last commit that HEAD and `revision` share.
