@@ -5,6 +5,9 @@ renumbered. Rows and texts may have been deleted (`gc`), not changed. One revisi
 clone of depth 1 can tell. What was promoted since is decided a second time, by the policy at that
 revision: a policy cannot be weakened and used in one and the same change.
 
+A file of no known kind is a problem: no reader checks it, so nobody knows what it is for. So is a
+file of the store that git has: it would count as measured.
+
 All problems are reported at once, each with the file at fault.
 """
 
@@ -36,13 +39,22 @@ from llmops_cli.registry.verify import ProblemCollector, RegistryProblem, pass_c
 from llmops_cli.run.workspace import AtRevision
 from llmops_cli.stores.calibrations import Calibrations
 from llmops_cli.stores.evidence import damage, has_rows
-from llmops_cli.stores.git import open_git
+from llmops_cli.stores.git import open_git, tracked_paths
 from llmops_cli.stores.registry import Registry
 from llmops_cli.stores.registry_files import FOLDER, exists, files_below, open_file
 
 _DELETABLE = (".cases.jsonl", ".texts.jsonl.gz")
 _VERSION = re.compile(rf"{FOLDER}/versions/(?P<name>.+)@v(?P<number>[0-9]+)/(?P<file>.+)")
 _EVENT = re.compile(rf"{FOLDER}/log/(?P<environment>[^/]+)/(?P<name>.+)/(?P<seq>[0-9]{{6}})\.json")
+_KNOWN = re.compile(
+    r"\.gitattributes|\.gitignore|schemas/[^/]+\.json|watch/[^/]+\.jsonl"
+    r"|versions/.+@v[0-9]+/(version\.json|files/.+)"
+    r"|evidence/.+@v[0-9]+/[0-9a-f]{12}\.(json|summary\.md|cases\.jsonl|texts\.jsonl\.gz)"
+    r"|log/[^/]+/.+/[0-9]{6}\.json|calibrations/[0-9a-f]{12}\.json"
+)
+"""Matches every file that llmops writes for git below its folder."""
+_LOCAL = re.compile(r"(store|traces)/.+|(.+/)?\.new-.+")
+"""Matches what it writes for one machine: git ignores it."""
 _APPEND_ONLY = tuple(f"{FOLDER}/{folder}/" for folder in ("versions", "evidence", "log"))
 
 
@@ -107,9 +119,15 @@ class _RegistryCheck:
         self._blobs = {path: blobs[path] for path in blobs if path.startswith(_APPEND_ONLY)}
         self._collector = ProblemCollector(root, Path(FOLDER))
         self._read = self._collector.read
+        files = files_below(self._registry.folder, on_error=self._collector.add_error)
+        self._present = [path.relative_to(root).as_posix() for path in files]
 
     def run(self) -> RegistryGrowth:
         """Compare and read everything."""
+        for path in self._unknown():
+            self._collector.add(
+                path, "llmops commits no such file: remove it from git, and delete it"
+            )
         here = set(self._files())
         added = here - set(self._blobs)
         for path, blob in sorted(self._blobs.items()):
@@ -142,13 +160,20 @@ class _RegistryCheck:
             problems=self._collector.problems,
         )
 
+    def _unknown(self) -> Iterator[str]:
+        """Yield the paths, tracked or present, of no known kind."""
+        tracked = set(tracked_paths(self._root, FOLDER, or_at_head=False))
+        for path in sorted(tracked.union(self._present)):
+            name = path.removeprefix(f"{FOLDER}/")
+            local = path not in tracked and _LOCAL.fullmatch(name)
+            if not local and not _KNOWN.fullmatch(name):
+                yield path
+
     def _files(self) -> Iterator[str]:
         """Yield the files that may only be added to."""
-        for folder in _APPEND_ONLY:
-            for path in files_below(self._root / folder, on_error=self._collector.add_error):
-                name = path.relative_to(self._root).as_posix()
-                if ".new-" not in name:
-                    yield name
+        for name in self._present:
+            if name.startswith(_APPEND_ONLY) and ".new-" not in name:
+                yield name
 
     def _compare(self, path: str, blob: str) -> None:
         file = self._root / path

@@ -1,6 +1,6 @@
 """The local store of every answer and score, so that nothing is paid for twice.
 
-SQLite in write-ahead mode, one file under `.llmops/store/`. Its promises:
+SQLite in write-ahead mode, one file in the store's folder (`core.store_folder`). Its promises:
 
 - Completions are on disk when `put_completions` returns: they survive kill -9 (and, with
   `durable`, a power cut). Scores can be made again from completions without a call, so they are
