@@ -181,7 +181,7 @@ class _RegistryCheck:
                 self._collector.add(path, self._why_edited(path))
 
     def _check_added(self, added: Iterable[str]) -> None:
-        """Check that nothing was added to an old version, and what reviewers read of new evidence."""
+        """Check that nothing was added to an old version, and the summaries of new evidence."""
         for path in sorted(added):
             match = _VERSION.fullmatch(path)
             if match and path.removesuffix(match["file"]) + "version.json" in self._blobs:
