@@ -139,13 +139,21 @@ def _request(request: Request) -> Iterator[str]:
 
 def diff(
     context: typer.Context,
-    before: Annotated[str, argument("A", "name, name@v2, name@production")],
+    before: Annotated[
+        str,
+        argument("A", "name@v2, name@production; a name alone: what is deployed."),
+    ],
     after: Annotated[
         str, argument("[B]", "The same, or only v3. Default: working copy.")
     ] = "working",
     as_json: AsJson = False,
 ) -> None:
-    """Show what changed between two versions: texts by words, parameters, inputs and scores."""
+    """Show what changed between two versions: texts by words, parameters, inputs and scores.
+
+    Examples:
+      llmops diff support                what runs, and the working copy
+      llmops diff support@v1 v2
+    """
     from llmops_cli.commands.diff import difference
     from llmops_cli.render.diff import console_difference
     from llmops_cli.run.workspace import open_workspace

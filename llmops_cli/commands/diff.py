@@ -18,12 +18,20 @@ from llmops_cli.run.workspace import Workspace
 def difference(workspace: Workspace, before: str, after: str) -> Difference:
     """Return what changed from `before` to `after`, both `name[@selector]`.
 
-    `after` may be a selector alone. Raises `UnknownName`, and `Refused` if both are the working
-    copy.
+    `after` may be a selector alone. Where a name alone is compared with its own working copy, it is
+    what the last environment runs. Raises `UnknownName`, and `Refused` if there is no such version
+    or both are the working copy.
     """
     name, _, selector = before.partition("@")
     is_address = "@" in after or after in workspace.project.prompts
     other, _, other_selector = after.partition("@") if is_address else (name, "", after)
+    if before in workspace.project.prompts and (other, other_selector) == (name, "working"):
+        selector = workspace.project.environments[-1].name
+        if workspace.registry.pointer(selector, name) is None:
+            raise Refused(
+                f"{selector} does not run {name} yet: nothing to compare the working copy with",
+                hint=f"name a version: llmops diff {name}@v1",
+            )
     old = resolve_target(workspace, name, selector or "working")
     new = resolve_target(workspace, other, other_selector or "working")
     if old.name == new.name == f"{name}@working":

@@ -16,9 +16,9 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from fnmatch import fnmatchcase
 
 from llmops_cli.core.digest import Json
+from llmops_cli.core.globs import is_plain, matches
 
 PRIVILEGED = frozenset(
     {"pull_request_target", "workflow_run", "issue_comment", "pull_request_review_comment"}
@@ -149,7 +149,7 @@ def may_run_code(
     """
     if (why := _no_code(path, ci, secrets=secrets)) is not None:
         return why
-    if not _plain(path):
+    if not is_plain(path):
         return f"{path!r} is not a plain path inside the project"
     if not any(matches(path, glob) for glob in trusted):
         return f"{path} is code, and `trust` in llmops.yaml at the base revision does not name it"
@@ -168,10 +168,10 @@ def may_run_command(
     if (why := _no_code(f"`{line}`", ci, secrets=secrets)) is not None:
         return why
     program = command[0]
-    of_project = "/" in program and _plain(program)
+    of_project = "/" in program and is_plain(program)
     if of_project and any(matches(program, glob) for glob in trusted):
         return None
-    if line in trusted:
+    if line in trusted and "://" not in program:  # that entry is a server
         return None
     return (
         f"`{line}` is a command, and `trust` in llmops.yaml at the base revision does not name it"
@@ -199,26 +199,6 @@ def may_call(ci: CiContext | None, *, secrets: bool) -> str | None:
 
 def _origin(ci: CiContext) -> str:
     return f"from {ci.head}" if ci.head else "from a repository that is not known"
-
-
-def matches(path: str, glob: str) -> bool:
-    """Whether `glob` names `path`, folder by folder; `**` stands for any number of folders."""
-    return _plain(glob) and _match(path.split("/"), glob.split("/"))
-
-
-def _match(parts: Sequence[str], globs: Sequence[str]) -> bool:
-    if not globs:
-        return not parts
-    if globs[0] == "**":
-        return any(_match(parts[at:], globs[1:]) for at in range(len(parts) + 1))
-    return bool(parts) and fnmatchcase(parts[0], globs[0]) and _match(parts[1:], globs[1:])
-
-
-def _plain(path: str) -> bool:
-    """Whether a path is relative and plain: no `..`, no backslash, no drive."""
-    parts = path.split("/")
-    odd = any(part in ("", ".", "..") for part in parts) or "\\" in path
-    return not odd and not re.match(r"[A-Za-z]:", path)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -265,6 +265,8 @@ class PluginContext:
     environ: Mapping[str, str]
     redact: Redactor = field(default_factory=Redactor)
     """Removes secrets from what is written."""
+    trust: Sequence[str] = ()
+    """The project files, or globs of them, whose code may run."""
     resources: ResourceCache = field(default_factory=ResourceCache)
     """Holds what is opened once for a command."""
     tell: Callable[[str], None] = ignore_wait

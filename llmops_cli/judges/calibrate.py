@@ -124,7 +124,7 @@ def read_answers(
         workers = sum(model.limits.max_concurrency for model in models)
         async with engine, AsyncExitStack() as stack, anyio.create_task_group() as group:
             group.start_soon(stop_on_signal, engine, readings, group.cancel_scope)
-            context = await open_scoring(workspace, [bound.kind], stack, calls)
+            context = await open_scoring(workspace, [bound.kind], stack, calls, readings)
 
             async def read(at: int) -> None:
                 nonlocal done, unscored
@@ -138,6 +138,7 @@ def read_answers(
                     case=answer.case,
                     completion=answer.completion,
                     ask=context.judge_client(bound, first=SECOND_READING if answer.second else 0),
+                    stopped=context.stopped,
                 )
                 if stores and stored is None and isinstance(reading, Score):
                     results.put_score(key, reading, bound.source)

@@ -139,7 +139,9 @@ def _verdict(prompt: PromptReport, places: SourceLocations) -> Annotation:
 TITLES: Mapping[str, str] = {
     "policy": "the policy of {} changes",
     "evalset": "what {} is evaluated on changes",
-    "models": "what {} costs is computed differently",
+    "models": "the models of {} are called or priced differently",
+    "code": "code that {} runs changes",
+    "calibrations": "a judge of {} is calibrated differently",
 }
 """Of annotations at what a change makes of the gate itself, by the rule that found it."""
 

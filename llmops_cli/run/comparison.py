@@ -15,6 +15,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from fnmatch import fnmatchcase
 
 from llmops_cli.core.digest import Json, digest
 from llmops_cli.core.errors import InvalidFiles, Refused, UnknownName
@@ -28,6 +29,8 @@ from llmops_cli.project.project import Project, load_project
 from llmops_cli.run.base_changes import (
     BaseSnapshot,
     base_snapshot,
+    calibration_changes,
+    code_changes,
     evalset_changes,
     merge_base,
     model_changes,
@@ -39,11 +42,13 @@ from llmops_cli.run.selection import (
     Selection,
     addresses_of,
     environment_of,
+    is_selector,
     resolve_target,
     resolve_target_at_base,
 )
 from llmops_cli.run.workspace import AtRevision, Workspace, reuse_evidence
 from llmops_cli.stores.git import open_git
+from llmops_cli.stores.registry import target_of
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -120,6 +125,9 @@ def compare_prompts(workspace: Workspace, selection: Selection) -> list[PromptCo
 
     Raises `Refused` if nothing is selected, `UnknownName` for a name that is not there.
     """
+    named, here = selection.baseline, workspace.project
+    if named and named not in here.prompts and is_selector(named, here):
+        selection = replace(selection, baseline=f"@{named}")
     # The environment belongs to the policy, which counts as it is at the base revision.
     project = workspace.rules if selection.environment is None else workspace.project
     environment = environment_of(project, selection.environment)
@@ -127,6 +135,8 @@ def compare_prompts(workspace: Workspace, selection: Selection) -> list[PromptCo
         if name not in workspace.project.evalsets:
             raise UnknownName("evalset", name, workspace.project.evalsets)
     addresses = addresses_of(workspace, selection)
+    promoted = _promoted(workspace, selection, environment.name)
+    addresses += [address for address in promoted if address not in addresses]
     branched_from = merge_base(workspace)
     notes = _ungated(workspace, selection, addresses, branched_from)
     comparisons = [
@@ -154,6 +164,32 @@ def compare_prompts(workspace: Workspace, selection: Selection) -> list[PromptCo
         notes.append(f"no case of {', '.join(empty)} matches the filter")
     first, *others = measured
     return [replace(first, notes=(*first.notes, *notes)), *others]
+
+
+def _promoted(workspace: Workspace, selection: Selection, environment: str) -> Iterator[str]:
+    """Yield the versions that this change promotes and that the prompts here are not.
+
+    Measuring the prompt alone would say nothing about them. Raises `Refused` for one that the base
+    gates and nothing here does.
+    """
+    project, rules = workspace.project, workspace.rules
+    for name in () if workspace.base is None else workspace.registry.running(environment):
+        event = _last_move(workspace, environment, name)
+        wanted = not selection.prompts or any(
+            fnmatchcase(name, address.partition("@")[0]) for address in selection.prompts
+        )
+        if event is None or event.to_version is None or event.action == "rollback" or not wanted:
+            continue
+        if not project.evalsets_of(name) and rules.evalsets_of(name):
+            raise Refused(
+                f"{_describe(event)}, and nothing here gates {name}, as "
+                f"{', '.join(rules.evalsets_of(name))} did at {workspace.base}",
+                hint="keep its evalsets, or leave the promotion out of this change",
+            )
+        version = workspace.registry.version(name, event.to_version.number)
+        prompt = project.prompts.get(name)
+        if prompt is None or project.target(prompt).digest != target_of(version).digest:
+            yield f"{name}@v{event.to_version.number}"
 
 
 def _ungated(
@@ -268,15 +304,18 @@ def policy_in(rules: Project, evalset: Evalset, environment: str) -> Policy:
 
 
 def _change_findings(workspace: Workspace, comparison: PromptComparison) -> Iterator[Finding]:
-    """Yield a finding for each change to the policy, evalsets or models it is measured with."""
+    """Yield a finding for each change to the policy, evalsets, models or code that measure it."""
     evalsets = [selected.evalset for selected in comparison.evalsets]
     rules = [rule for selected in comparison.evalsets for rule in selected.policy.rules]
     tags = {tag for rule in rules if (tag := getattr(rule, "tag", None))}
     called = comparison.candidate, comparison.baseline
+    policies = [(selected.evalset, selected.policy) for selected in comparison.evalsets]
     for rule, changes in (
         ("policy", _policy_changes(workspace, comparison)),
         ("evalset", evalset_changes(workspace, comparison.prompt, evalsets, comparison.base, tags)),
         ("models", model_changes(workspace, evalsets, *called)),
+        ("calibrations", calibration_changes(workspace, policies)),
+        ("code", code_changes(workspace, evalsets, comparison.base, *called)),
     ):
         for change in changes:
             yield Finding(rule=rule, decision=Decision.PASS, why=change)
@@ -375,7 +414,10 @@ def changed_prompts(
     All of them where the files there cannot be read. Raises `Refused` if git does not know how
     the work here and `revision` are related.
     """
-    if any(comparison.candidate.version is not None for comparison in comparisons):
+    if any(
+        comparison.candidate.version is not None and not comparison.moves_environment
+        for comparison in comparisons
+    ):
         raise Refused(
             "--changed asks what changed in the files, and a version never does",
             hint="name prompts without @version, or leave --changed away",

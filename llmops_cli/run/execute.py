@@ -22,6 +22,7 @@ from contextlib import AsyncExitStack
 from dataclasses import dataclass, field, replace
 from functools import partial
 from itertools import chain
+from types import FrameType
 from typing import Any, NamedTuple, Protocol
 
 import anyio
@@ -29,6 +30,7 @@ from anyio.lowlevel import cancel_shielded_checkpoint
 
 from llmops_cli.core.digest import Json
 from llmops_cli.core.errors import LlmopsError
+from llmops_cli.core.limits import never
 from llmops_cli.core.ports import (
     Ask,
     Progress,
@@ -79,6 +81,8 @@ class ScoringContext:
     code: Mapping[str, Scorer]
     calls: JudgeCallCache | None = None
     """How judges are called; None if no scorer calls one."""
+    stopped: Callable[[], bool] = never
+    """Whether no further score is needed."""
 
     def judge_client(
         self, bound: BoundScorer, *, first: int = 0, outdated: AbstractSet[str] = frozenset()
@@ -125,6 +129,7 @@ class ScoringContext:
                     case=case,
                     completion=completion,
                     ask=self.judge_client(bound, outdated=outdated),
+                    stopped=self.stopped,
                 )
             if isinstance(result, Unscored):
                 state.unscored.setdefault(at, {})[bound.label] = result.why
@@ -251,7 +256,7 @@ def _stored(
 
 
 class Interruptible(Protocol):
-    """What a first Ctrl-C marks as interrupted."""
+    """What the first Ctrl-C marks as interrupted."""
 
     interrupted: bool
 
@@ -291,7 +296,7 @@ async def call_missing(
         async with engine, AsyncExitStack() as stack, anyio.create_task_group() as group:
             group.start_soon(stop_on_signal, engine, run, group.cancel_scope)
             kinds = [kind for item in evalset_runs for kind in item.scorers.kinds]
-            context = await open_scoring(workspace, kinds, stack, judges)
+            context = await open_scoring(workspace, kinds, stack, judges, run)
             await execute(evalset_runs, engine, context=context, progress=progress)
             group.cancel_scope.cancel()
     finally:
@@ -318,24 +323,38 @@ def judge_calls(workspace: Workspace, engine: Engine, *, offline: bool) -> Judge
 
 
 async def open_scoring(
-    workspace: Workspace, kinds: Iterable[ScorerKind], stack: AsyncExitStack, calls: JudgeCallCache
+    workspace: Workspace,
+    kinds: Iterable[ScorerKind],
+    stack: AsyncExitStack,
+    calls: JudgeCallCache,
+    run: Interruptible,
 ) -> ScoringContext:
     """Open the code of `kinds`, which `stack` closes."""
     code = {
         name: await stack.enter_async_context(open_scorer(kind, workspace.context))
         for name, kind in {kind.name: kind for kind in kinds}.items()
     }
-    return ScoringContext(code=code, calls=calls)
+    return ScoringContext(code=code, calls=calls, stopped=lambda: run.interrupted)
 
 
 async def stop_on_signal(engine: Engine, run: Interruptible, scope: anyio.CancelScope) -> None:
-    """Stop new calls at the first Ctrl-C or SIGTERM, and running ones at the second."""
+    """Stop new calls at the first Ctrl-C or SIGTERM, and running ones at the second.
+
+    Scores are told at once, by `run`: the event loop may not get a turn before many are computed.
+    """
+
+    def interrupt(_number: int, _frame: FrameType | None) -> None:
+        run.interrupted = True
+
+    stopping = False
     with anyio.open_signal_receiver(signal.SIGINT, signal.SIGTERM) as signals:
+        for which in (signal.SIGINT, signal.SIGTERM):
+            signal.signal(which, interrupt)  # the event loop learns of signals by a pipe as well
         async for _ in signals:
-            if run.interrupted:
+            if stopping:
                 scope.cancel()
                 return
-            run.interrupted = True
+            stopping = True
             engine.interrupt()
             scope.deadline = anyio.current_time() + DRAIN
 

@@ -41,7 +41,9 @@ def run_evalsets(
     """
     if workspace.makes_no_calls is not None:
         options = replace(options, offline=True)
-    run = Run(evalset_runs=evalset_runs, partial=options.selection.partial, budget=options.budget)
+    cases = {evalset_run.name: len(evalset_run.cases) for evalset_run in evalset_runs}
+    partial = options.selection.partial(sum(cases.values()))
+    run = Run(evalset_runs=evalset_runs, partial=partial, budget=options.budget)
     damaged = workspace.results.damaged
     _measure(workspace, run, options, progress)
     if options.fresh and not run.interrupted:

@@ -6,6 +6,7 @@ released; URL, key, limits and price of its model come from today's llmops.yaml.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import KW_ONLY, dataclass, field, replace
 from datetime import UTC, datetime, timedelta
@@ -105,7 +106,7 @@ def _resolved(
         model = replace(frozen, name=f"{frozen.provider}/{frozen.model}")
     if by_identity and not same:
         # served with other options today, its files may still be as they were
-        weights = Weights(workspace.root) if kind.weights else None
+        weights = Weights(workspace.root, workspace.store) if kind.weights else None
         if weights is None or frozen.identity != local_identity(frozen, kind, weights):
             today = known.get(frozen.name)
             now = short(today.identity) if today and today.identity else "none"
@@ -139,17 +140,21 @@ class Selection:
     environment: str | None = None
     """Whose version is the baseline; None: the last of llmops.yaml."""
     baseline: str | None = None
-    """`name[@selector]` to compare with instead."""
+    """`name[@selector]` to compare with instead, or the selector of a version."""
     baseline_model: str | None = None
     """Compare with the working prompt on this model instead."""
 
     @property
-    def partial(self) -> str | None:
-        """Say why a run of this selection is no evidence; None: it is."""
+    def is_partial(self) -> bool:
+        """Whether only some cases are selected."""
+        return self.partial(0) is not None
+
+    def partial(self, cases: int) -> str | None:
+        """Say why a run of this selection, of so many `cases`, is no evidence; None: it is."""
         if self.tags:
             return f"only cases tagged {', '.join(self.tags)}"
         if self.cases:
-            return f"only {len(self.cases)} named case{'s' if len(self.cases) != 1 else ''}"
+            return f"only {cases} named case{'s' if cases != 1 else ''}"
         if self.sample is not None:
             return f"a sample of {self.sample} cases per evalset (seed {self.seed})"
         return None
@@ -213,11 +218,14 @@ class Between:
     def selection(self, project: Project) -> Selection:
         """Return what that selects in `project`. Raises `UnknownName` for an unknown name."""
         prompts = () if self.models else project.prompts
-        known = [name.partition("@")[0] in prompts for name in (self.before, self.after)]
+        name, after = self.before.partition("@")[0], self.after
+        if name in prompts and after not in prompts and is_selector(after, project):
+            after = f"{name}@{after}"
+        known = [name.partition("@")[0] in prompts for name in (self.before, after)]
         if all(known):
-            return Selection(prompts=[self.after], evalsets=self.evalsets, baseline=self.before)
+            return Selection(prompts=[after], evalsets=self.evalsets, baseline=self.before)
         if any(known):
-            unknown = self.after if known[0] else self.before
+            unknown = after if known[0] else self.before
             raise UnknownName("prompt", unknown, project.prompts)
         for model in (self.before, self.after):
             if model not in project.models and "/" not in model:
@@ -276,7 +284,19 @@ class EvalOptions:
         Chosen cases that are run again would have more trials than the others, and running the
         failures alone again hides a regression (docs/verdict.md).
         """
-        return self.fresh and self.selection.partial is not None
+        return self.fresh and self.selection.is_partial
+
+
+_SELECTOR = re.compile(r"v[1-9][0-9]*|latest|working|sha256:.*|(?P<environment>[^~]+)(~[0-9]+)?")
+
+
+def is_selector(text: str, project: Project) -> bool:
+    """Return whether `text` names a version without its prompt: `v3`, `production~1`, `latest`."""
+    match = _SELECTOR.fullmatch(text)
+    name = match and match["environment"]
+    return match is not None and (
+        name is None or name in {environment.name for environment in project.environments}
+    )
 
 
 def environment_of(project: Project, name: str | None) -> Environment:

@@ -11,8 +11,8 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
 
-from llmops_cli.core.ci import matches
 from llmops_cli.core.digest import digest, digest_bytes
+from llmops_cli.core.globs import matches
 from llmops_cli.core.ports import Catalog, ProviderKind
 from llmops_cli.core.prompt import Model
 from llmops_cli.plugins.catalog import command_of
@@ -46,7 +46,7 @@ def vendor_models(catalog: Catalog) -> list[Model]:
 
 
 def _trusted_files(files: Source, trust: Iterable[str]) -> Iterator[tuple[str, str]]:
-    for glob in trust:
+    for glob in (word for entry in trust for word in entry.split()):  # also the words of commands
         folders = glob.split("/")[:-1]
         fixed = next(
             (at for at, name in enumerate(folders) if set(name) & set("*?[")), len(folders)

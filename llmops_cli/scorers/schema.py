@@ -42,7 +42,7 @@ from llmops_cli.core.literals import control_character
 from llmops_cli.core.ports import PluginContext, Scorer
 from llmops_cli.core.prompt import Case
 from llmops_cli.core.result import Completion, Score, Unscored
-from llmops_cli.scorers.scoring import answer_text, composed, quoted, right, wrong
+from llmops_cli.scorers.scoring import answer_text, comparable, composed, quoted, right, wrong
 from llmops_cli.scorers.structured import NotJson, parsed
 from llmops_cli.scorers.text import DEADLINE, TOO_SLOW
 from llmops_cli.workers.project_code import project_file
@@ -154,10 +154,11 @@ def validator(schema: Schema, context: PluginContext) -> Validator:
         draft.check_schema(document)
     except SchemaError as error:
         raise Refused(f"{source} is not a JSON Schema: {error.message}") from error
-    own_keywords = {  # searches with a deadline, and exact decimals
+    own_keywords = {  # searches with a deadline, exact decimals, and items compared by their hashes
         "pattern": _pattern,
         "patternProperties": _pattern_properties,
         "multipleOf": _multiple_of,
+        "uniqueItems": _unique_items,
     }
     bounded = extend(draft, own_keywords)  # type: ignore[no-untyped-call]  # jsonschema leaves it untyped
     made = bounded(_composed(document), registry=Registry(), format_checker=_format_checker())
@@ -194,6 +195,14 @@ def _multiple_of(
     )
     if number % divisor:
         yield ValidationError(f"{instance} is not a multiple of {step}")
+
+
+def _unique_items(
+    _schema: Validator, required: Json, instance: Json, _whole: Mapping[str, Any]
+) -> Iterator[ValidationError]:
+    items = instance if required and isinstance(instance, list) else []
+    if len(set(map(comparable, items))) < len(items):
+        yield ValidationError("two items of the list are equal")
 
 
 def _pattern_properties(

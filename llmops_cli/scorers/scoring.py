@@ -7,7 +7,8 @@ is untrusted, so reasons show it shortened and escaped.
 from __future__ import annotations
 
 import unicodedata
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Hashable, Mapping, Sequence
+from functools import partial
 from inspect import isawaitable
 from typing import Any, TypeAlias
 
@@ -15,6 +16,7 @@ import regex
 
 from llmops_cli.core.digest import Json
 from llmops_cli.core.errors import LlmopsError
+from llmops_cli.core.limits import DeadlineExceeded, LimitedSteps, limited, never
 from llmops_cli.core.ports import Ask, Scorer
 from llmops_cli.core.prompt import Case
 from llmops_cli.core.result import Completion, Score, Unscored
@@ -69,20 +71,26 @@ async def score(
     case: Case,
     completion: Completion,
     ask: Ask | None = None,
+    stopped: Callable[[], bool] = never,
 ) -> Score | Unscored:
     """Score one completion; `ask` is passed to judged scorers, and to no other.
 
-    A scorer that raises, answers NaN or returns something else has not measured anything: that is
-    `Unscored`, never a pass, a 0 or the end of a run. Raises `LlmopsError` only: what the user has
-    to fix.
+    A scorer that raises, answers NaN, returns something else or takes too long has not measured
+    anything: that is `Unscored`, never a pass, a 0 or the end of a run. Raises `LlmopsError` only:
+    what the user has to fix.
     """
     if completion.text is None:
         return Unscored(why="the text of this answer is not stored here")
+    if stopped():
+        return Unscored(why="not scored: interrupted")
     extra = {} if ask is None else {"ask": ask}
     try:
-        result: object = scorer(case, completion, **options, **extra)
+        called = partial(scorer, case, completion, **options, **extra)
+        result: object = limited(called, stopped)
         if isawaitable(result):
-            result = await result
+            result = await LimitedSteps(result)
+    except DeadlineExceeded as error:
+        return Unscored(why=f"not scored: {error}")
     except LlmopsError:
         raise
     except Exception as error:  # noqa: BLE001 - a scorer may be anyone's code; its bug is data here
@@ -132,21 +140,22 @@ def folded(
 def same_json(actual: Json, expected: Json) -> bool:
     """Return whether two JSON values are equal: 1 is 1.0, true is not 1, text is composed."""
     try:
-        return _comparable(actual) == _comparable(expected)
+        return comparable(actual) == comparable(expected)
     except RecursionError:
         return False
 
 
-def _comparable(value: Json) -> object:
+def comparable(value: Json) -> Hashable:
+    """Return a form of a JSON value that is equal, and hashes alike, where the values are equal."""
     match value:
         case bool():
-            return (value,)  # equal to no other value: Python's True is 1
+            return (bool, value)  # equal to no other value: Python's True is 1
         case str():
             return composed(value)
         case Mapping():
-            return {composed(key): _comparable(inner) for key, inner in value.items()}
+            return frozenset((composed(key), comparable(inner)) for key, inner in value.items())
         case list() | tuple():
-            return list(map(_comparable, value))
+            return tuple(map(comparable, value))
     return value
 
 

@@ -1,11 +1,13 @@
 """The other side of a worker: a process that loads one function and calls it on demand.
 
-Run as a script, `child.py FILE FUNCTION NAME…`; it imports nothing of llmops. The names are those
-of a call's positional arguments. It writes one JSON line when the function is loaded or cannot be,
-then one for each JSON line that it reads. What the function prints goes nowhere, since standard
-output is the channel. An async function finds the event loop of the calls before, so that a client
-it keeps goes on working. When llmops is gone, however it went, the process and what it started are
-ended, even where the function hangs.
+Run as a script in the project's folder, `child.py FILE FUNCTION TRUST NAME…`; it imports nothing of
+llmops. TRUST is the JSON list of the files and globs whose code may run: a module of the project
+that none of them matches is not imported. The names are those of a call's positional arguments. It
+writes one JSON line when the function is loaded or cannot be, then one for each JSON line that it
+reads. What the function prints goes nowhere, since standard output is the channel. An async
+function finds the event loop of the calls before, so that a client it keeps goes on working. When
+llmops is gone, however it went, the process and what it started are ended, even where the function
+hangs.
 """
 
 from __future__ import annotations
@@ -15,21 +17,27 @@ import importlib.util
 import inspect
 import json
 import os
+import runpy
 import select
 import signal
 import sys
 import threading
 import time
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from importlib.abc import MetaPathFinder
+from importlib.machinery import ModuleSpec, SourceFileLoader
 from itertools import takewhile
 from pathlib import Path
+from types import ModuleType
 from typing import Any, BinaryIO
 
+MATCHES = runpy.run_path(str(Path(__file__).parents[1] / "core" / "globs.py"))["matches"]
+"""Whether a glob names a path, as everywhere in llmops."""
 GRACE = 2.0
 """Seconds that a function gets to return when llmops is gone."""
 
 
-def main(file: str, name: str, *parameters: str) -> None:
+def main(file: str, name: str, trust: str, *parameters: str) -> None:
     """Answer until standard input ends."""
     own_id = os.getpid()
     # The pipes are moved out of reach of the function's `print` and `input`.
@@ -39,7 +47,7 @@ def main(file: str, name: str, *parameters: str) -> None:
     os.dup2(nowhere, 1)
     threading.Thread(target=_end_with_llmops, args=[requests.fileno()], daemon=True).start()
     try:
-        function = load(Path(file), name)
+        function = load(Path(file), name, TrustedFinder(json.loads(trust)))
         count = positional(function, parameters)
     except Exception as error:  # noqa: BLE001 - the project's code may raise anything on import
         _write(answers, {"broken": described(error)})
@@ -53,11 +61,60 @@ def main(file: str, name: str, *parameters: str) -> None:
             _write(answers, answer)
 
 
-def load(file: Path, name: str) -> Callable[..., Any]:
+class TrustedFinder(MetaPathFinder):
+    """Finds modules as usual, and refuses those of the project that are not trusted."""
+
+    def __init__(self, trust: Sequence[str]) -> None:
+        """Take the files and globs whose code may run."""
+        self._trust = trust
+        self._root = Path.cwd().resolve()
+        # An environment in the project's folder holds what was installed, not the project's code.
+        prefixes = (Path(prefix).resolve() for prefix in (sys.prefix, sys.base_prefix))
+        self._installed = [prefix for prefix in prefixes if self._root in prefix.parents]
+
+    def find_spec(
+        self, name: str, path: Sequence[str] | None, target: ModuleType | None = None
+    ) -> ModuleSpec | None:
+        """Return what the other finders find. Raises `ImportError` for code without trust."""
+        for finder in sys.meta_path:
+            find = getattr(finder, "find_spec", None)
+            spec = None if finder is self or find is None else find(name, path, target)
+            if spec is not None:
+                return self.checked(spec)
+        return None
+
+    def checked(self, spec: ModuleSpec) -> ModuleSpec:
+        """Return `spec`, read from its source if it is the project's. Raises `ImportError`."""
+        if not spec.has_location or spec.origin is None:
+            return spec
+        file = Path(spec.origin).resolve()
+        if not file.is_relative_to(self._root) or any(map(file.is_relative_to, self._installed)):
+            return spec
+        path = file.relative_to(self._root).as_posix()
+        if not any(MATCHES(path, glob) for glob in self._trust):
+            raise ImportError(
+                f"{path} is code of the project, and `trust` in llmops.yaml does not name it"
+            )
+        if isinstance(spec.loader, SourceFileLoader):
+            spec.loader = UncachedLoader(spec.name, spec.origin)
+        return spec
+
+
+class UncachedLoader(SourceFileLoader):
+    """Compiles a module's source: a `.pyc` in the project may hold other code."""
+
+    def path_stats(self, path: str) -> Mapping[str, Any]:
+        """Raise `OSError`: then no cached code is looked for."""
+        raise OSError(path)
+
+
+def load(file: Path, name: str, finder: TrustedFinder) -> Callable[..., Any]:
     """Return the function `name` of `file`; modules beside it and in the project are found."""
     sys.path[:0] = [str(file.parent), str(Path.cwd())]
+    sys.meta_path.insert(0, finder)
     spec = importlib.util.spec_from_file_location(file.stem, file)
     assert spec is not None
+    spec = finder.checked(spec)
     assert spec.loader is not None
     module = importlib.util.module_from_spec(spec)
     sys.modules[file.stem] = module

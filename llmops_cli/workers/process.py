@@ -272,7 +272,8 @@ class Worker:
         environ: Mapping[str, str] | None = None,
     ) -> None:
         script = str(Path(__file__).with_name("child.py"))
-        command = [sys.executable, "-P", "-B", script, str(function.file), function.name]
+        trust = json.dumps([*context.trust])
+        command = [sys.executable, "-P", "-B", script, str(function.file), function.name, trust]
         self._command = [*command, *parameters]
         self._context = context
         self._environ = environment(context) if environ is None else environ

@@ -157,7 +157,7 @@ def outcomes(kind: ProviderKind, root: Path, *says: str) -> list[Outcome]:
             )  # fmt: skip
             environ = {"PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"}
             async with open_provider(kind)(
-                model, PluginContext(root=root, environ=environ)
+                model, PluginContext(root=root, environ=environ, trust=["**"])
             ) as provider:
                 return [await provider.complete(handing(model, say)) for say in says]
 

@@ -95,7 +95,7 @@ def a_world(root: Path) -> PluginContext:
     (root / "reply.json").write_text('{"type": "object"}')
     (root / "strict.json").write_text('{"type": "object", "required": ["a"]}')
     (root / "own.py").write_text(OWN)
-    return PluginContext(root=root, environ={"PATH": "/usr/bin:/bin"})
+    return PluginContext(root=root, environ={"PATH": "/usr/bin:/bin"}, trust=["own.py"])
 
 
 @pytest.fixture

@@ -111,6 +111,34 @@ def test_a_promotion_by_override_is_compared_with_what_ran_before(
     assert "UNCHANGED" not in changed_run(fresh, "--changed", "main", code=1)
 
 
+@pytest.mark.parametrize("selected", [[], ["--changed", "main"], ["support"]])
+def test_a_version_that_a_change_promotes_is_measured_even_if_the_prompt_is_another(
+    repo: GitProject, selected: list[str]
+) -> None:
+    """The prompt's file is as good as ever: alone it would be unchanged, and production worse."""
+    repo.ok("promote", worse(repo), "--override", "-m", "trust me", "--commit")
+    repo.git("checkout", "-q", "main", "--", "prompts")
+    repo.commit("as before")
+    output = changed_run(repo, *selected, code=1)
+    assert "FAIL support" in output
+    assert "support@v2 against support@v1" in output
+
+
+def test_a_version_that_a_change_promotes_is_gated_even_if_the_prompt_goes(
+    repo: GitProject,
+) -> None:
+    repo.ok("promote", worse(repo), "--override", "-m", "trust me", "--commit")
+    for file in ("prompts/support.prompt.yml", "evalsets/support.yaml", "evalsets/support.jsonl"):
+        (repo.root / file).unlink()
+    repo.say("other")
+    repo.cases("other")
+    repo.evalset("other")
+    repo.commit("without the prompt")
+    output = changed_run(repo, code=2)
+    assert "this change promotes support@v2 to production by override" in output
+    assert "nothing here gates support" in output
+
+
 def test_without_a_base_what_runs_here_is_the_baseline(repo: GitProject) -> None:
     repo.ok("promote", worse(repo), "--override", "-m", "trust me", "--commit")
     output = repo.ok("eval").text

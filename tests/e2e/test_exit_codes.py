@@ -221,13 +221,6 @@ def test_in_a_read_only_folder_there_is_a_verdict_and_no_release(
     assert not (project.root / ".llmops").exists()
 
 
-def test_a_store_that_is_no_folder_is_3(project: Project) -> None:
-    project.write(".llmops/store", "something else")
-    result = project.run("eval")
-    assert result.code == 3
-    assert ".llmops/store" in result.text
-
-
 # 70: a bug -----------------------------------------------------------------------------------
 
 

@@ -89,5 +89,5 @@ def test_unknown_names_are_refused(running: Project) -> None:
 
 def test_a_working_copy_is_not_compared_with_itself(running: Project) -> None:
     with pytest.raises(Refused, match="both are the working copy") as caught:
-        compared(running, "support")
+        compared(running, "support@working")
     assert "llmops diff support@production" in (caught.value.hint or "")

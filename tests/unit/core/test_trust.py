@@ -7,12 +7,12 @@ import pytest
 from llmops_cli.core.ci import (
     CiContext,
     ci_context,
-    matches,
     may_run,
     may_run_code,
     may_run_command,
 )
 from llmops_cli.core.digest import Json
+from llmops_cli.core.globs import matches
 
 OURS = "acme/bank"
 THEIRS = "mallory/bank"
@@ -209,6 +209,8 @@ def test_a_path_that_does_not_say_where_it_leads_is_no_code_to_run(path: str) ->
         (["python", "app/main.py"], ["python", "app/**"], False),
         (["python", "app/main.py"], ["*"], False),
         (["answer"], ["answer"], True),
+        (["https://gateway.example"], ["https://gateway.example"], False),
+        (["app", "https://gateway.example"], ["app https://gateway.example"], True),
     ],
 )
 def test_a_command_runs_as_a_program_of_the_project_or_as_a_whole_line_that_is_trusted(

@@ -108,7 +108,7 @@ CASE = Case(id="one", inputs={"q": "?"}, expected="yes", tags=("t",), critical=T
 @asynccontextmanager
 async def opened(root: Path, function: str, **options: Any) -> AsyncIterator[ScoreOf]:
     environ = {**os.environ, "OPENAI_API_KEY": "sk-canary", "HOME": "/home/x"}
-    async with open_python(PluginContext(root=root, environ=environ)) as scorer:
+    async with open_python(PluginContext(root=root, environ=environ, trust=["**"])) as scorer:
         call = {"call": f"scorers/{function}", **options}
 
         def score_of(text: str | Completion) -> Coroutine[Any, Any, Score | Unscored]:

@@ -145,7 +145,7 @@ def scored(
 
     async def run() -> Score | Unscored:
         async with open_scorer(SCORERS[name], PluginContext(root=Path(), environ={})) as scorer:
-            extra = {"ask": ask} if SCORERS[name].judged else {}
+            extra: dict[str, Any] = {"ask": ask} if SCORERS[name].judged else {}
             return await score(scorer, options, case=case, completion=completion, **extra)
 
     return asyncio.run(run())

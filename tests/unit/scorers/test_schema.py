@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import time
 from pathlib import Path
 from typing import Any
 
@@ -173,3 +174,53 @@ def test_a_wrong_schema_is_seen_before_any_call(
     (tmp_path / "list.json").write_text("[]")
     problem = check({"schema": schema}, PluginContext(root=tmp_path, environ={}))
     assert problem is None if wrong is None else str(problem).startswith(wrong)
+
+
+def test_many_items_are_compared_in_time(tmp_path: Path) -> None:
+    items = [{"at": at, "tags": [str(at)]} for at in range(5_000)]
+    schema = {"type": "array", "uniqueItems": True}
+    assert value(judged(tmp_path, json.dumps(items), schema)) == 1
+    assert value(judged(tmp_path, json.dumps([*items, items[7]]), schema)) == 0
+
+
+@pytest.mark.parametrize(
+    ("text", "unique"),
+    [
+        ("[1, 1.0]", False),
+        ("[1, true]", True),
+        ("[0, false, null, []]", True),
+        ("[[1], [true]]", True),
+        ("[[], {}]", True),
+        ('[{"a": 1, "b": [2]}, {"b": [2.0], "a": 1}]', False),
+        ('["\\u00e9", "e\\u0301"]', False),
+        ('["\\ud800", "x"]', True),
+        ('{"a": 1}', True),
+    ],
+)
+def test_items_are_unique_by_their_values(tmp_path: Path, text: str, unique: bool) -> None:
+    assert value(judged(tmp_path, text, {"uniqueItems": True})) == unique
+    assert value(judged(tmp_path, text, {"uniqueItems": False})) == 1
+
+
+RECURSIVE = {"anyOf": [{"items": {"$ref": "#"}, "minItems": at} for at in (1, 2, 3)]}
+
+
+@pytest.mark.parametrize(
+    ("text", "schema"),
+    [
+        ("[" * 40 + "]" * 40, RECURSIVE),
+        ("[" * 40 + "]" * 40, {"oneOf": [{"items": {"$ref": "#"}}, {"items": {"$ref": "#"}}]}),
+        (json.dumps(["a" * 24] * 1000), {"items": {"not": {"pattern": "^(a|aa)+b"}}}),
+        (
+            json.dumps({"a" * 40 + "b": 1}),
+            {"additionalProperties": False, "patternProperties": {"^(a|aa)+$": True}},
+        ),
+    ],
+)
+def test_a_schema_that_takes_forever_leaves_the_answer_unscored(
+    tmp_path: Path, text: str, schema: Any
+) -> None:
+    began = time.process_time()
+    reason = why(judged(tmp_path, text, schema))
+    assert "CPU time" in reason or "no end" in reason
+    assert time.process_time() - began < 4

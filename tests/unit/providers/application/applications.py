@@ -48,7 +48,9 @@ def ask(
     """The outcomes of `asked`, one after the other."""
 
     async def main() -> list[Outcome]:
-        context = PluginContext(root=root, environ=environ or {}, redact=Redactor.of(environ or {}))
+        context = PluginContext(
+            root=root, environ=environ or {}, redact=Redactor.of(environ or {}), trust=["**"]
+        )
         opens = open_provider(PROVIDERS[of.provider])
         engine = Engine(
             providers=lambda each: opens(each, context),

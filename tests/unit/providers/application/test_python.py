@@ -167,7 +167,7 @@ def test_calls_at_once_run_in_as_many_processes_and_one_at_a_time_in_one(root: P
     of = model("python", call="app/main.py:process")
 
     async def main() -> tuple[set[str | None], set[str | None]]:
-        context = PluginContext(root=root, environ=dict(os.environ))
+        context = PluginContext(root=root, environ=dict(os.environ), trust=["**"])
         async with open_python(of, context) as application:
             outcome: list[Outcome] = []
 

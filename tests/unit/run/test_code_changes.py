@@ -1,0 +1,115 @@
+"""A change of trusted code is a finding, wherever the code is."""
+
+from __future__ import annotations
+
+import pytest
+
+from llmops_cli.core.errors import Refused
+from llmops_cli.core.policy import Decision
+from tests.projects import Project
+from tests.unit.gated_project import Result, gate
+from tests.unit.run.test_workspace import committed
+from tests.unit.stores.test_git import git
+
+SCORER = """\
+from helper import threshold
+
+def mine(text, case):
+    return len(text) >= threshold()
+"""
+
+
+@pytest.fixture
+def coded(running: Project) -> Project:
+    """A project whose scorer imports a module beside it."""
+    running.write("checks/mine.py", SCORER)
+    running.write("checks/helper.py", "def threshold():\n    return 3\n")
+    running.write("checks/unused.py", "")
+    running.write("tools/other.py", "")
+    running.settings["trust"] = ["checks/**", "node dist/bot.js"]
+    running.llmops_yaml()
+    running.evalset(scorers=[{"python": "checks/mine.py:mine"}])
+    return committed(running)
+
+
+def code_finding(project: Project) -> str:
+    """Return what the finding says about the code; empty: there is none."""
+    findings = gate(project, base="main").verdict.findings
+    return "".join(finding.why for finding in findings if finding.rule == "code")
+
+
+def test_a_changed_module_of_a_trusted_scorer_is_a_finding(coded: Project) -> None:
+    assert code_finding(coded) == ""
+    coded.write("checks/helper.py", "def threshold():\n    return 0\n")
+    assert code_finding(coded) == (
+        "this change also changes code that is trusted at main: checks/helper.py (changed). "
+        "It runs as it is here"
+    )
+
+
+def test_added_and_removed_files_are_named_and_files_without_trust_are_not(coded: Project) -> None:
+    (coded.root / "checks/unused.py").unlink()
+    coded.write("checks/.hidden/more.py", "")
+    coded.write("checks/data.json", "{}")
+    coded.write("dist/bot.js", "")
+    coded.write("tools/other.py", "changed = True\n")
+    assert (
+        "checks/.hidden/more.py (added), checks/data.json (added), checks/unused.py (removed), "
+        "dist/bot.js (added). It runs"
+    ) in code_finding(coded)
+
+
+def test_a_change_that_git_does_not_show_is_found_by_its_bytes(coded: Project) -> None:
+    git(coded.root, "update-index", "--assume-unchanged", "checks/helper.py")
+    coded.write("checks/helper.py", "def threshold():\n    return 0\n")
+    assert git(coded.root, "status", "--porcelain", "checks") == ""
+    assert "checks/helper.py (changed)" in code_finding(coded)
+
+
+def test_a_link_to_the_same_file_is_no_change_and_to_another_one_is(coded: Project) -> None:
+    helper = coded.root / "checks/helper.py"
+    coded.write("checks/third.py", helper.read_text())
+    (coded.root / "checks/fourth.py").symlink_to("third.py")
+    committed(coded)
+    assert code_finding(coded) == ""
+    (coded.root / "checks/fourth.py").unlink()
+    (coded.root / "checks/fourth.py").symlink_to("unused.py")
+    assert "checks/fourth.py (changed)" in code_finding(coded)
+
+
+def test_where_no_code_runs_changed_code_is_not_mentioned(coded: Project) -> None:
+    coded.evalset()
+    coded.write("checks/helper.py", "def threshold():\n    return 0\n")
+    assert code_finding(coded) == ""
+
+
+def test_a_module_that_is_not_trusted_leaves_the_answers_unscored(coded: Project) -> None:
+    coded.settings["trust"] = ["checks/mine.py"]
+    coded.llmops_yaml()
+    committed(coded)
+    coded.prompt(system="Next.")
+    result: Result = gate(coded, base="main")
+    assert result.decision is Decision.INCOMPLETE
+    assert "checks/helper.py is code of the project, and `trust` in llmops.yaml does not name" in (
+        str(result.report)
+    )
+
+
+def test_code_under_the_name_of_a_trusted_application_needs_trust_of_its_own(
+    project: Project,
+) -> None:
+    def bot(call: str) -> None:
+        project.models = {"bot": {"provider": "python", "call": call}}
+        project.llmops_yaml()
+
+    answer = "def answer(inputs):\n    return inputs['question']\n"
+    project.write("app/bot.py", answer)
+    project.settings |= {"trust": ["app/*.py"]}
+    bot("app/bot.py:answer")
+    project.prompt(model="bot")
+    committed(project)
+    assert gate(project, base="main").decision is Decision.PASS
+    project.write("other/bot.py", answer)
+    bot("other/bot.py:answer")
+    with pytest.raises(Refused, match=r"the model 'bot' may not run: other/bot\.py"):
+        gate(project, base="main")
