@@ -23,8 +23,8 @@ if TYPE_CHECKING:
     from llmops_cli.judges.labels import Draft
     from llmops_cli.run.selection import EvalOptions
 
-OPENED = Path(".llmops") / "store" / "report.html"
-"""The page that `report --open` writes where no name is given: git ignores it."""
+OPENED = "report.html"
+"""The page in the store that `report --open` writes where no name is given."""
 
 
 def evaluate(
@@ -280,14 +280,16 @@ def report(
     from llmops_cli.core.redact import Redactor
     from llmops_cli.project.project import find_root
     from llmops_cli.report.finished_run import last_report, read_report, write_earlier_reports
+    from llmops_cli.run.workspace import checked_store
 
     files = sinks.files()
-    root = context.obj if file is not None else find_root(context.obj)
-    source = last_report(root) if file is None else file
+    page, store = sinks.html, context.obj
+    if file is None or (open_page and page is None):
+        store = checked_store(find_root(context.obj), os.environ)
+    source = last_report(store) if file is None else file
     earlier = read_report(source)
-    page = sinks.html
     if open_page and page is None:
-        page = find_root(context.obj) / OPENED
+        page = store / OPENED
         files.append(partial(FORMS["html"], page))
     output = sinks.output()
     write_earlier_reports(files, earlier, file, Redactor.of(os.environ))

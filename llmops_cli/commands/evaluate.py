@@ -93,6 +93,6 @@ def _evaluate(
             for name, verdict in run.verdicts.items()
         }
     report = build_report(run)
-    store_report(workspace.root, report, redact=workspace.redact)
+    store_report(workspace.store, report, redact=workspace.redact)
     write_reports(sinks, run, report, workspace.redact)
     return Evaluated(plan=plan, report=report, run=run)

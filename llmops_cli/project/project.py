@@ -162,25 +162,32 @@ def has_project_file(source: Source) -> bool:
 
 
 def load_project(
-    root: Path, catalog: Catalog, *, source: Source | None = None, check: Check | None = None
+    root: Path,
+    catalog: Catalog,
+    *,
+    source: Source | None = None,
+    check: Check | None = None,
+    store: Path | None = None,
 ) -> Project:
     """Return everything but the cases. Raises `InvalidFiles` with every problem at once.
 
-    `check` asks the scorers' own code about their options (`plugins.wrong_options`).
+    `check` asks the scorers' own code about their options (`plugins.wrong_options`). `store` is the
+    store's folder.
     """
     problems = Problems()
-    context = ProjectContext(catalog=catalog, source=source or Folder(root), check=check)
+    source = source or Folder(root)
+    context = ProjectContext(catalog=catalog, source=source, check=check, store=store)
     project = _Loader(root, context, problems).project()
     problems.refuse()
     return project
 
 
 def check_project(
-    root: Path, catalog: Catalog, *, check: Check | None = None
+    root: Path, catalog: Catalog, *, check: Check | None = None, store: Path | None = None
 ) -> tuple[Project, tuple[Evalset, ...]]:
     """Return everything with all cases. Raises `InvalidFiles` with every problem at once."""
     problems = Problems()
-    context = ProjectContext(catalog=catalog, source=Folder(root), check=check)
+    context = ProjectContext(catalog=catalog, source=Folder(root), check=check, store=store)
     project = _Loader(root, context, problems).project()
     evalsets = project.load_into(problems, project.evalsets)
     problems.refuse()

@@ -106,7 +106,7 @@ def _resolved(
         model = replace(frozen, name=f"{frozen.provider}/{frozen.model}")
     if by_identity and not same:
         # served with other options today, its files may still be as they were
-        weights = Weights(workspace.root) if kind.weights else None
+        weights = Weights(workspace.root, workspace.store) if kind.weights else None
         if weights is None or frozen.identity != local_identity(frozen, kind, weights):
             today = known.get(frozen.name)
             now = short(today.identity) if today and today.identity else "none"

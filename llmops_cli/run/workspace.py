@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import AbstractAsyncContextManager, ExitStack, closing, contextmanager
+from contextlib import AbstractAsyncContextManager, ExitStack, closing, contextmanager, suppress
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from functools import cache, cached_property, partial
@@ -34,6 +34,7 @@ from llmops_cli.core.ports import (
 from llmops_cli.core.prompt import Evalset, Judge, Model
 from llmops_cli.core.records import Event, Evidence, Provenance
 from llmops_cli.core.redact import Redactor
+from llmops_cli.core.store_folder import VARIABLE, store_folder
 from llmops_cli.gate.calibration import GatingJudge, gating_judges
 from llmops_cli.gate.wording import listed
 from llmops_cli.plugins.catalog import (
@@ -49,13 +50,12 @@ from llmops_cli.run.sources import code_source, source_of, vendor_models
 from llmops_cli.stores.calibrations import Calibrations
 from llmops_cli.stores.database import FileCounters
 from llmops_cli.stores.evidence import has_rows, read_results, read_rows
-from llmops_cli.stores.git import Revision, open_git
+from llmops_cli.stores.git import Revision, open_git, tracked_paths
 from llmops_cli.stores.registry import EVENT_FILES, Registry, chain_of
+from llmops_cli.stores.registry_files import MAX_RECORD, read_record
 from llmops_cli.stores.results import ResultsStore, open_results
 from llmops_cli.stores.run_file import RunFile, open_run
 from llmops_cli.stores.sources import OWN, Sources, of_run
-
-STORE = Path(".llmops") / "store"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -63,6 +63,8 @@ class Workspace:
     """A project as one command sees it."""
 
     root: Path
+    store: Path
+    """The folder of the store."""
     project: Project
     rules: Project
     """The project whose policy and trust list count: this one, or the one at the base revision."""
@@ -121,12 +123,28 @@ class Workspace:
     def gating_judges(
         self, evalset: str, scorers: Scorers, policy: Policy
     ) -> tuple[GatingJudge, ...]:
-        """Return the judges that gate an evalset, with their calibrations today.
+        """Return the judges that gate an evalset, with their calibrations.
 
         Raises `IntegrityBroken` for a calibration that was edited.
         """
-        calibrations = Calibrations(self.root)
-        return gating_judges(evalset, scorers.judged_metrics, policy, calibrations.of)
+        return gating_judges(evalset, scorers.judged_metrics, policy, self.calibrations.of)
+
+    @property
+    def calibrations(self) -> Calibrations:
+        """Return the calibrations: those at the base revision, if one was named."""
+        if self.base is None:
+            return Calibrations(self.root)
+        return Calibrations(self.root, self.read_at_base)
+
+    def read_at_base(self, file: Path) -> bytes | None:
+        """Return the content of a file at the base revision; None: it has none."""
+        path = file.relative_to(self.root).as_posix()
+        assert self.base is not None
+        with reading(self.base):
+            try:
+                return self.rules.source.read(path, limit=MAX_RECORD)
+            except Absent:
+                return None
 
     @cached_property
     def ci(self) -> CiContext | None:
@@ -239,12 +257,7 @@ class Workspace:
 
     def _is_at_base(self, file: Path) -> bool:
         if file not in self.at_base:
-            path = file.relative_to(self.root).as_posix()
-            try:
-                before = self.rules.source.read(path, limit=MAX_FILE)
-            except Unreadable:
-                before = None
-            self.at_base[file] = before == file.read_bytes()
+            self.at_base[file] = self.read_at_base(file) == read_record(file)
         return self.at_base[file]
 
     @property
@@ -262,7 +275,41 @@ class Workspace:
 def open_project(start: Path) -> Project:
     """Return the project around `start`. Raises `InvalidFiles` for all problems at once."""
     root = find_root(start)
-    return load_project(root, catalog(), check=options_check(root, os.environ))
+    store = checked_store(root, os.environ)
+    return load_project(root, catalog(), check=options_check(root, os.environ), store=store)
+
+
+def checked_store(root: Path, environ: Mapping[str, str]) -> Path:
+    """Return the store's folder, which need not exist.
+
+    What is stored counts as measured. So this raises `Refused` for a store that came with the
+    checkout: one that git has a file of, and one that lies behind a link in the project.
+    """
+    folder = store_folder(root, environ)
+    inside = [path for path in (folder, *folder.parents) if root in path.parents]
+    with suppress(PermissionError):  # nobody can open it: results are kept for this run only
+        for path in inside or [folder]:
+            if (inside and path.is_symlink()) or (path.exists() and not path.is_dir()):
+                raise Refused(
+                    f"{path} is not a folder: the store is not opened",
+                    hint=f"remove it; to keep the store elsewhere, set {VARIABLE}",
+                )
+        if folder.is_dir():
+            _refuse_tracked(folder, root if inside else folder)
+    return folder
+
+
+def _refuse_tracked(folder: Path, place: Path) -> None:
+    """Raise `Refused` if git has a file of `folder`, which is `place` or below it."""
+    parts = [part.casefold() for part in folder.relative_to(place).parts]
+    for path in tracked_paths(place, parts[0] if parts else ".", or_at_head=True):
+        tracked = [part.casefold() for part in Path(path).parts]
+        if all(one == other for one, other in zip(tracked, parts, strict=False)):
+            raise Refused(
+                f"git has {place / path}, so the store is not opened: whoever committed it "
+                "chose what counts as measured",
+                hint=f"git rm -r --cached {place / path}, delete it, and commit that",
+            )
 
 
 @contextmanager
@@ -280,16 +327,17 @@ def open_workspace(
     """
     root = find_root(start)
     environ = os.environ if environ is None else environ
-    project = loaded or load_project(root, catalog(), check=options_check(root, environ))
+    store = (loaded and loaded.store) or checked_store(root, environ)
+    check = options_check(root, environ)
+    project = loaded or load_project(root, catalog(), check=check, store=store)
     rules = project if base is None else rules_at(base, project)
     with ExitStack() as stack:
         sources = Sources(None if base is None else known_sources(rules))
-        results = stack.enter_context(
-            open_results(None if loaded else root / STORE, sources=sources)
-        )
+        results = stack.enter_context(open_results(None if loaded else store, sources=sources))
         registry = Registry(root)
         yield Workspace(
             root=root,
+            store=store,
             project=project,
             rules=rules,
             base=base,
@@ -297,7 +345,7 @@ def open_workspace(
             base_registry=registry if base is None else registry_at(base, root, rules.source),
             results=results,
             volatile=stack.enter_context(open_results(None)),
-            counters=stack.enter_context(closing(FileCounters(root / STORE))),
+            counters=stack.enter_context(closing(FileCounters(store))),
             environ=environ,
             stack=stack,
             resources=stack.enter_context(ResourceCache()),

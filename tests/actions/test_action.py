@@ -158,6 +158,21 @@ def test_a_registry_that_was_rewritten_blocks_whatever_the_verdict(
     assert path in body
 
 
+def test_a_committed_store_blocks_the_pull_request(hub: Hub) -> None:
+    """Its answers are not used, and the check of the registry names it."""
+    path = ".llmops/store/results.sqlite3"
+
+    def forged(repo: GitProject) -> None:
+        kinder(repo)
+        repo.run("eval")
+        worse(repo)
+        repo.git("add", "-f", path)
+
+    ran = hub.pull(forged).action({**GATE, "fail-on": "never"})
+    assert (ran.success, ran.outputs["verdict"], ran.outputs["exit-code"]) == (False, "FAIL", "1")
+    assert path in {annotation.properties.get("file") for annotation in ran.annotations}
+
+
 def test_a_merge_group_is_measured_and_comments_nowhere(hub: Hub, comments: CommentServer) -> None:
     hub.pull(worse)
     ran = hub.queued().action(GATE)
