@@ -353,7 +353,7 @@ async def redirect(exchange: Exchange, location: str) -> None:
 
 @behaviour
 async def twice(
-    exchange: Exchange, *, after: float = 0.02, named: bool = True, **changes: Any
+    exchange: Exchange, /, *, after: float = 0.02, named: bool = True, **changes: Any
 ) -> None:
     """A good answer, and `after` seconds later the same one again, which nobody asked for.
 
