@@ -21,13 +21,16 @@ from dataclasses import dataclass, field, fields, replace
 from fnmatch import fnmatchcase
 
 from llmops_cli.core.errors import InvalidFiles, Refused
+from llmops_cli.core.policy import Policy
 from llmops_cli.core.prompt import Case, Evalset, Limits, Model, Price
+from llmops_cli.core.records import instrument_of
 from llmops_cli.core.result import Metric
 from llmops_cli.gate.wording import cases, listed
 from llmops_cli.plugins.catalog import command_of
 from llmops_cli.project.project import Project, has_project_file, load_project
 from llmops_cli.run.selection import ResolvedTarget
 from llmops_cli.run.workspace import AtRevision, Workspace, reading
+from llmops_cli.stores.calibrations import read_here
 from llmops_cli.stores.git import Revision, open_git
 
 THRESHOLDS = ("minimum", "maximum", "negate", "advisory")
@@ -327,6 +330,25 @@ def model_changes(
                 f"this change also changes how {model.name} is priced and called: "
                 f"{', '.join(parts)}. Both sides are priced by what it says now"
             )
+
+
+def calibration_changes(
+    workspace: Workspace, selections: Iterable[tuple[Evalset, Policy]]
+) -> Iterator[str]:
+    """Yield a sentence for each gating judge whose calibration the change alters."""
+    if workspace.base is None:
+        return
+    for evalset, policy in selections:
+        scorers = workspace.scorers(evalset)
+        for judge in workspace.gating_judges(evalset.name, scorers, policy):
+            file = workspace.calibrations.file_of(instrument_of(judge.metric))
+            before, now = workspace.read_at_base(file), read_here(file)
+            if before != now:
+                change = "adds" if before is None else "changes" if now else "removes"
+                yield (
+                    f"this change {change} the calibration of {judge.address}, which counts once "
+                    f"it is merged: until then, the judge is {judge.summary().status}"
+                )
 
 
 def code_changes(

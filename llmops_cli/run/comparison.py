@@ -29,6 +29,7 @@ from llmops_cli.project.project import Project, load_project
 from llmops_cli.run.base_changes import (
     BaseSnapshot,
     base_snapshot,
+    calibration_changes,
     code_changes,
     evalset_changes,
     merge_base,
@@ -308,10 +309,12 @@ def _change_findings(workspace: Workspace, comparison: PromptComparison) -> Iter
     rules = [rule for selected in comparison.evalsets for rule in selected.policy.rules]
     tags = {tag for rule in rules if (tag := getattr(rule, "tag", None))}
     called = comparison.candidate, comparison.baseline
+    policies = [(selected.evalset, selected.policy) for selected in comparison.evalsets]
     for rule, changes in (
         ("policy", _policy_changes(workspace, comparison)),
         ("evalset", evalset_changes(workspace, comparison.prompt, evalsets, comparison.base, tags)),
         ("models", model_changes(workspace, evalsets, *called)),
+        ("calibrations", calibration_changes(workspace, policies)),
         ("code", code_changes(workspace, evalsets, comparison.base, *called)),
     ):
         for change in changes:

@@ -52,6 +52,7 @@ from llmops_cli.stores.database import FileCounters
 from llmops_cli.stores.evidence import has_rows, read_results, read_rows
 from llmops_cli.stores.git import Revision, open_git, tracked_paths
 from llmops_cli.stores.registry import EVENT_FILES, Registry, chain_of
+from llmops_cli.stores.registry_files import MAX_RECORD, read_record
 from llmops_cli.stores.results import ResultsStore, open_results
 from llmops_cli.stores.run_file import RunFile, open_run
 from llmops_cli.stores.sources import OWN, Sources, of_run
@@ -122,12 +123,28 @@ class Workspace:
     def gating_judges(
         self, evalset: str, scorers: Scorers, policy: Policy
     ) -> tuple[GatingJudge, ...]:
-        """Return the judges that gate an evalset, with their calibrations today.
+        """Return the judges that gate an evalset, with their calibrations.
 
         Raises `IntegrityBroken` for a calibration that was edited.
         """
-        calibrations = Calibrations(self.root)
-        return gating_judges(evalset, scorers.judged_metrics, policy, calibrations.of)
+        return gating_judges(evalset, scorers.judged_metrics, policy, self.calibrations.of)
+
+    @property
+    def calibrations(self) -> Calibrations:
+        """Return the calibrations: those at the base revision, if one was named."""
+        if self.base is None:
+            return Calibrations(self.root)
+        return Calibrations(self.root, self.read_at_base)
+
+    def read_at_base(self, file: Path) -> bytes | None:
+        """Return the content of a file at the base revision; None: it has none."""
+        path = file.relative_to(self.root).as_posix()
+        assert self.base is not None
+        with reading(self.base):
+            try:
+                return self.rules.source.read(path, limit=MAX_RECORD)
+            except Absent:
+                return None
 
     @cached_property
     def ci(self) -> CiContext | None:
@@ -240,12 +257,7 @@ class Workspace:
 
     def _is_at_base(self, file: Path) -> bool:
         if file not in self.at_base:
-            path = file.relative_to(self.root).as_posix()
-            try:
-                before = self.rules.source.read(path, limit=MAX_FILE)
-            except Unreadable:
-                before = None
-            self.at_base[file] = before == file.read_bytes()
+            self.at_base[file] = self.read_at_base(file) == read_record(file)
         return self.at_base[file]
 
     @property

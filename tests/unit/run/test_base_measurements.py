@@ -5,6 +5,7 @@ Each test is an attack of someone who may change every file of a pull request, a
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 from dataclasses import replace
 
@@ -15,6 +16,7 @@ from llmops_cli.core.records import Evidence
 from llmops_cli.core.result import BASELINE, CANDIDATE, OWN_BASELINE, CaseResult, Completion
 from llmops_cli.stores.registry import Registry
 from llmops_cli.stores.run_file import open_run
+from tests.e2e.judging import add_judge
 from tests.git_project import git
 from tests.projects import Project
 from tests.servers.faulty import FaultServer, Server
@@ -72,7 +74,12 @@ def forged_evidence(project: Project, evil: Server) -> Evidence:
         known.measurement,
         sides=dict.fromkeys((CANDIDATE, OWN_BASELINE), known.candidate),
     )
-    return registry.write_evidence(measurement, rows, texts, summary="", redact=str)
+    return registry.write_evidence(measurement, rows, texts, redact=str)
+
+
+def verdict(word: str) -> str:
+    """The answer of a judge."""
+    return json.dumps({"reason": "because", "verdict": word})
 
 
 def forget(project: Project) -> None:
@@ -137,3 +144,47 @@ def test_a_model_that_the_base_lacks_is_measured_in_every_run(
         assert gate(attacked, base="main").decision is Decision.FAIL
         calls.append(server.requests - before)
     assert calls == [CASES, CASES]  # v1 answers from its evidence at main
+
+
+def test_scores_of_another_judge_are_not_reused_once_it_is_reverted(
+    running: Project, evil: Server
+) -> None:
+    with FaultServer(reply=lambda _: verdict("fail")) as judge:
+        evil.reply = lambda _: verdict("pass")
+        add_judge(running, judge.url)
+        running.evalset(scorers=[{"rubric": {"criteria": "Is it polite?"}}])
+        committed(running)
+        running.prompt(system="Worse.")
+        add_judge(running, evil.url)
+        assert gate(running).passing.candidate == 1.0  # the first push, against a base of its own
+        add_judge(running, judge.url)
+        assert gate(running, base="main").passing.candidate == 0.0
+        calls = judge.requests
+        assert gate(running, base="main").passing.candidate == 0.0
+        assert judge.requests == calls
+
+
+def test_a_judge_that_the_base_lacks_judges_in_every_run(running: Project, evil: Server) -> None:
+    evil.reply = lambda _: verdict("fail")
+    add_judge(running, evil.url)
+    running.evalset(scorers=[{"rubric": {"criteria": "Is it polite?"}}])
+    committed(running)
+    running.prompt(system="Worse.")
+    add_judge(running, evil.url, headers={"x-route": "mine"})
+    calls = []
+    for _ in range(2):
+        before = evil.requests
+        assert gate(running, base="main").passing.candidate == 0.0
+        calls.append(evil.requests - before)
+    assert calls[0] == calls[1] > 0
+
+
+def test_a_run_file_counts_if_the_command_names_it(attacked: Project, server: Server) -> None:
+    out = attacked.root.parent / "run.jsonl"
+    gate(attacked, base="main", out=out)
+    forget(attacked)
+    calls = server.requests
+    gate(attacked, base="main", reuse=[out])
+    assert server.requests == calls
+    gate(attacked, base="main")  # stored by now, and not named
+    assert server.requests == calls + CASES
