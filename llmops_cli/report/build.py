@@ -212,7 +212,7 @@ def _after_pass(comparison: PromptComparison, *, partial: bool) -> Iterator[str]
 def _next_steps(comparison: PromptComparison, verdict: Verdict, run: Run) -> Iterator[str]:
     name = comparison.prompt
     if run.interrupted:
-        yield "run the same command again: every answer is stored"
+        yield "run the same command again" + (": every answer is stored" if run.kept else "")
         return
     match verdict.decision:
         case Decision.PASS:
@@ -227,7 +227,8 @@ def _next_steps(comparison: PromptComparison, verdict: Verdict, run: Run) -> Ite
             # calling again does not fix what is not retryable
             lasting = any(not failure.retryable for failure in failures)
             fix = "fix what the notes say, then " if lasting else ""
-            yield f"{fix}run the same command again: only what is missing is called"
+            rest = ": only what is missing is called" if run.kept else ""
+            yield f"{fix}run the same command again{rest}"
         case Decision.INCONCLUSIVE if comparison.baseline is None:
             version = comparison.candidate.version
             address = name if version is None else f"{name}@v{version}"

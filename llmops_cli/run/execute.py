@@ -291,7 +291,7 @@ async def call_missing(
         tell=getattr(progress, "slowed_by", ignore_wait),
     )
 
-    judges = judge_calls(workspace, engine, offline=options.offline)
+    judges = judge_calls(workspace, engine, offline=options.offline, no_cache=options.no_cache)
     try:
         async with engine, AsyncExitStack() as stack, anyio.create_task_group() as group:
             group.start_soon(stop_on_signal, engine, run, group.cancel_scope)
@@ -312,11 +312,16 @@ async def call_missing(
     run.served |= judges.answering
 
 
-def judge_calls(workspace: Workspace, engine: Engine, *, offline: bool) -> JudgeCallCache:
-    """Return the calls of judges, stored where the workspace stores their models' answers."""
+def judge_calls(
+    workspace: Workspace, engine: Engine, *, offline: bool, no_cache: bool = False
+) -> JudgeCallCache:
+    """Return the calls of judges, stored where the workspace stores their models' answers.
+
+    With `no_cache`, they are stored for this run only.
+    """
     return JudgeCallCache(
         engine,
-        workspace.results_of,
+        (lambda _: workspace.volatile) if no_cache else workspace.results_of,
         source=workspace.source_of,
         may_not_call=partial(workspace.may_not_call, offline=offline),
     )

@@ -46,14 +46,6 @@ def run_evalsets(
     run = Run(evalset_runs=evalset_runs, partial=partial, budget=options.budget)
     damaged = workspace.results.damaged
     _measure(workspace, run, options, progress)
-    if options.fresh and not run.interrupted:
-        # Stored trials are added to those that were run again, which never replace them. A trial
-        # that failed now stays a failure: it does not fall back on a stored answer.
-        for side in run.sides:
-            if side.plan.pools:
-                side.plan.fresh, side.plan.not_before = False, None
-        plan_trials(run.evalset_runs)
-        _measure(workspace, run, options, progress)
     for evalset_run in evalset_runs:
         evalset_run.look = _look_taken(evalset_run)
     _decide(run)
