@@ -109,6 +109,11 @@ class ResultsStore:
         self._removed = 0
 
     @property
+    def kept(self) -> bool:
+        """Whether its results are there after this run."""
+        return self._db.path is not None
+
+    @property
     def damaged(self) -> int:
         """How many damaged rows were met so far."""
         return self._removed + len(self._damaged)
