@@ -263,7 +263,7 @@ class _Preparation:
             target=target.target,
             documents=documents_of(target.target, workspace.catalog),
             unavailable=target.unavailable,
-            results=workspace.results_of(model),
+            results=workspace.results_of(model, called=target.unavailable is None),
             source=workspace.source_of(model),
             evidence=target.evidence,
             records=records,
