@@ -36,6 +36,7 @@ def evaluate(
     strict: options.Strict = False,
     dry_run: options.DryRun = False,
     no_cache: options.NoCache = False,
+    more_trials: options.MoreTrials = 0,
     offline: options.Offline = False,
     reuse: options.Reuse = None,
 ) -> int:
@@ -63,7 +64,8 @@ def evaluate(
             require_baseline=compare.require_baseline,
             strict=strict,
             offline=offline,
-            fresh=no_cache,
+            no_cache=no_cache,
+            more_trials=more_trials,
             dry_run=dry_run,
             budget=limits.budget(),
             reuse=reuse or (),
@@ -124,7 +126,7 @@ def compare(
     eval_options = EvalOptions(
         strict=strict,
         offline=offline,
-        fresh=no_cache,
+        no_cache=no_cache,
         dry_run=dry_run,
         budget=limits.budget(),
     )
@@ -227,7 +229,7 @@ def measure(
             deliver.commit(find_root(context.obj), deliver.evidence_message(measured.evidence))
     output.report(measured.report, measured.run)
     for name in measured.without_evidence:
-        output.say(f"no evidence of {name} recorded: something was not measured")
+        output.say(f"no evidence recorded of {name}: something was not measured")
     for evidence in measured.evidence:
         output.say(f"evidence: {evidence.digest}")
     return measured.report.exit_code

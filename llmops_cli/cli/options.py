@@ -287,7 +287,23 @@ def selection(select: Select, compare: Compare) -> Selection:
 
 Strict = Annotated[bool, option("Compare", "Exit 4 if the result is INCONCLUSIVE.", "--strict")]
 NoCache = Annotated[
-    bool, option("Cache", "Ignore cached results: run both sides again.", "--no-cache")
+    bool,
+    option(
+        "Cache",
+        "Ignore the cache, and leave it as it is.",
+        "--no-cache",
+    ),
+]
+MoreTrials = Annotated[
+    int,
+    option(
+        "Cache",
+        "Add N trials of every case, on both sides, to the cached ones.",
+        "--more-trials",
+        metavar="N",
+        min=0,
+        show_default=False,
+    ),
 ]
 Commit = Annotated[bool, option("Git", "Commit what is written under .llmops/.", "--commit")]
 Push = Annotated[bool, option("Git", "Commit, fetch and push the branch (never forced).", "--push")]

@@ -52,6 +52,8 @@ def evaluate(
     a call is in the report.
     """
     options = options or EvalOptions()
+    if options.no_cache and options.reuse:
+        raise Refused("--no-cache ignores what --reuse reads", hint="remove one of the two")
     with open_workspace(start, environ=environ, base=options.base) as workspace:
         reuse_runs(workspace, options.reuse)
         if options.between is not None:

@@ -32,7 +32,7 @@ from numpy.typing import NDArray
 
 from llmops_cli.core.errors import Refused, UnknownName
 from llmops_cli.core.policy import Policy
-from llmops_cli.core.result import CaseResult, FailureKind, Metric, SideResult, Trial
+from llmops_cli.core.result import NEVER_MADE, CaseResult, FailureKind, Metric, SideResult, Trial
 from llmops_cli.gate.score_test import Counts, Floats, Groups
 
 TRIALS_BY_LOOK: Mapping[int, int] = {1: 1, 2: 3, 3: 5}
@@ -357,8 +357,6 @@ class GateInput:
 Table: TypeAlias = Mapping[str, tuple[int, Metric]]
 """Metrics by label, numbered from 1: number 0 is `pass`."""
 
-NEVER_MADE = frozenset({FailureKind.NOT_ATTEMPTED, FailureKind.BUDGET, FailureKind.NO_RECORD})
-"""Failures of trials that weren't attempted: they count as missing, not as errors."""
 OWN = 6
 """Numbers at the start of a side's row, before sum and count of each metric."""
 

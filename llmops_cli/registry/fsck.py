@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import pairwise
 from pathlib import Path
@@ -38,7 +38,7 @@ from llmops_cli.registry.recompute import BaselineRows, verdict_of
 from llmops_cli.registry.verify import ProblemCollector, RegistryProblem, pass_check
 from llmops_cli.run.workspace import AtRevision
 from llmops_cli.stores.calibrations import Calibrations
-from llmops_cli.stores.evidence import damage, has_rows
+from llmops_cli.stores.evidence import SUMMARY, check_summary, damage, has_rows
 from llmops_cli.stores.git import open_git, tracked_paths
 from llmops_cli.stores.registry import Registry
 from llmops_cli.stores.registry_files import FOLDER, exists, files_below, open_file
@@ -132,21 +132,15 @@ class _RegistryCheck:
         added = here - set(self._blobs)
         for path, blob in sorted(self._blobs.items()):
             self._read(self._compare, path, blob)
-        for path in sorted(added):
-            match = _VERSION.fullmatch(path)
-            if match and path.removesuffix(match["file"]) + "version.json" in self._blobs:
-                message = f"it was added to a version that {self._base} has already"
-                self._collector.add(path, message)
+        self._check_added(added)
         self._read_versions()
         for path in sorted(filter(_is_statement, here)):
             evidence = self._read(self._registry.evidence_at, self._root / path)
             for error in damage(evidence) if evidence is not None else ():
                 self._collector.add_error(error)
         calibrations = Calibrations(self._root)
-        for file in (
-            self._read(calibrations.files) or ()
-        ):  # these may be replaced, and must be valid
-            self._read(calibrations.at, file)
+        for file in self._read(calibrations.files) or ():
+            self._read(calibrations.at, file)  # these may be replaced, and must be valid
         events = tuple(self._new_events(added))
         for event in events if self._base is not None else ():
             self._require_rows(event)
@@ -185,6 +179,21 @@ class _RegistryCheck:
                 content = opened.read()
             if _blob(content, like=blob) != blob:
                 self._collector.add(path, self._why_edited(path))
+
+    def _check_added(self, added: Iterable[str]) -> None:
+        """Check that nothing was added to an old version, and the summaries of new evidence."""
+        for path in sorted(added):
+            match = _VERSION.fullmatch(path)
+            if match and path.removesuffix(match["file"]) + "version.json" in self._blobs:
+                message = f"it was added to a version that {self._base} has already"
+                self._collector.add(path, message)
+            if path.endswith(SUMMARY):
+                self._read(self._check_summary, self._root / path)
+
+    def _check_summary(self, file: Path) -> None:
+        """Check that reviewers read what the statement says. Raises `IntegrityBroken`."""
+        statement = file.with_name(file.name.removesuffix(SUMMARY) + ".json")
+        check_summary(file, self._registry.evidence_at(statement))
 
     def _why_removed(self, path: str) -> str:
         event = _EVENT.fullmatch(path)

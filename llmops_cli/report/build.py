@@ -163,7 +163,7 @@ def _cause(side: Side) -> str:
     if any(kind is not FailureKind.NOT_ATTEMPTED for kind in kinds):
         del kinds[FailureKind.NOT_ATTEMPTED]
     if not kinds:
-        return ""
+        return next(_unscored(side), "")
     leading = kinds.most_common(1)[0][0]
     failure = next(failure for failure in side.state.failures.values() if failure.kind is leading)
     if leading is not FailureKind.AUTHENTICATION:
@@ -212,7 +212,7 @@ def _after_pass(comparison: PromptComparison, *, partial: bool) -> Iterator[str]
 def _next_steps(comparison: PromptComparison, verdict: Verdict, run: Run) -> Iterator[str]:
     name = comparison.prompt
     if run.interrupted:
-        yield "run the same command again: every answer is stored"
+        yield "run the same command again" + (": every answer is stored" if run.kept else "")
         return
     match verdict.decision:
         case Decision.PASS:
@@ -227,7 +227,8 @@ def _next_steps(comparison: PromptComparison, verdict: Verdict, run: Run) -> Ite
             # calling again does not fix what is not retryable
             lasting = any(not failure.retryable for failure in failures)
             fix = "fix what the notes say, then " if lasting else ""
-            yield f"{fix}run the same command again: only what is missing is called"
+            rest = ": only what is missing is called" if run.kept else ""
+            yield f"{fix}run the same command again{rest}"
         case Decision.INCONCLUSIVE if comparison.baseline is None:
             version = comparison.candidate.version
             address = name if version is None else f"{name}@v{version}"
@@ -287,16 +288,24 @@ def _causes(side: Side) -> Iterator[str]:
     """Say why trials failed or got no score: each kind once, in the words of its first."""
     role, failures = side.spec.role, side.state.failures.values()
     first = {failure.kind: failure.message for failure in reversed(failures)}
-    for kind, count in Counter(failure.kind for failure in failures).most_common():
+    counts = Counter(failure.kind for failure in failures).most_common()
+    # The cause first: what was not attempted after it is a consequence.
+    for kind, count in sorted(counts, key=lambda item: not item[0].attempted):
         trials = "trial" if count == 1 else "trials"
-        yield f"{count:,} {role} {trials} not measured: {first[kind]}"
+        what = "failed" if kind.attempted else "not attempted"
+        yield f"{count:,} {role} {trials} {what}: {first[kind]}"
+    yield from _unscored(side)
+
+
+def _unscored(side: Side) -> Iterator[str]:
+    """Say by label how many answers a scorer gave no score, and why: in the words of the first."""
     reasons: dict[str, list[str]] = {}
     for unscored in side.state.unscored.values():
         for label, reason in unscored.items():
             reasons.setdefault(label, []).append(reason)
     for label, whys in reasons.items():
         answers = "answer" if len(whys) == 1 else "answers"
-        yield f"{len(whys):,} {role} {answers} not scored by {label}: {whys[0]}"
+        yield f"{len(whys):,} {side.spec.role} {answers} not scored by {label}: {whys[0]}"
 
 
 def _judged_by_itself(evalset_run: EvalsetRun) -> Iterator[str]:

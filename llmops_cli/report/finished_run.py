@@ -202,7 +202,10 @@ def _side(
 
 def _trial(trial: Trial, metrics: Mapping[str, Metric], *, confirming: bool = False) -> ShownTrial:
     if trial.failure is not None:
-        return ShownTrial(failure=trial.failure.message, confirming=confirming)
+        failure = trial.failure
+        return ShownTrial(
+            failure=failure.message, attempted=failure.kind.attempted, confirming=confirming
+        )
     return ShownTrial(
         text=trial.text,
         finish_reason=trial.finish_reason,

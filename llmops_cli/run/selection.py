@@ -257,8 +257,10 @@ class EvalOptions:
     strict: bool = False
     """Never accept INCONCLUSIVE, even if the policy does."""
     offline: bool = False
-    fresh: bool = False
-    """Run every trial again, ignoring the store."""
+    no_cache: bool = False
+    """Ignore the store: every answer and score is made again, and none is stored."""
+    more_trials: int = 0
+    """Trials of each case and side to add to those that are stored."""
     own_baseline: bool = False
     """Run baseline trials of the candidate as well: for the evidence of a version."""
     dry_run: bool = False
@@ -270,22 +272,13 @@ class EvalOptions:
 
     @property
     def start(self) -> str:
-        """Return the start in UTC, ISO 8601: what was answered earlier is not fresh."""
+        """Return the start in UTC, ISO 8601: what was answered earlier is not of this run."""
         return self.now.isoformat(timespec="milliseconds")
 
     @property
     def end(self) -> str:
         """Return a time that no answer of this run can have."""
         return (self.now + LONGEST_RUN).isoformat(timespec="milliseconds")
-
-    @property
-    def discards_answers(self) -> bool:
-        """Whether new answers are dropped afterwards.
-
-        Chosen cases that are run again would have more trials than the others, and running the
-        failures alone again hides a regression (docs/verdict.md).
-        """
-        return self.fresh and self.selection.is_partial
 
 
 _SELECTOR = re.compile(r"v[1-9][0-9]*|latest|working|sha256:.*|(?P<environment>[^~]+)(~[0-9]+)?")

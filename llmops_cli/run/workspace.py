@@ -282,12 +282,18 @@ def open_project(start: Path) -> Project:
 
 
 def checked_store(root: Path, environ: Mapping[str, str]) -> Path:
-    """Return the store's folder, which need not exist.
-
-    What is stored counts as measured. So this raises `Refused` for a store that came with the
-    checkout: one that git has a file of, and one that lies behind a link in the project.
-    """
+    """Return the store's folder, which need not exist. Raises `Refused` for one that git has."""
     folder = store_folder(root, environ)
+    refuse_committed(folder, root)
+    return folder
+
+
+def refuse_committed(folder: Path, root: Path) -> None:
+    """Raise `Refused` if the store in `folder` came with the checkout of `root`.
+
+    What is stored counts as measured. So git may have no file of it, and it may not lie behind a
+    link in the project.
+    """
     inside = [path for path in (folder, *folder.parents) if root in path.parents]
     with suppress(PermissionError):  # nobody can open it: results are kept for this run only
         for path in inside or [folder]:
@@ -298,7 +304,6 @@ def checked_store(root: Path, environ: Mapping[str, str]) -> Path:
                 )
         if folder.is_dir():
             _refuse_tracked(folder, root if inside else folder)
-    return folder
 
 
 def _refuse_tracked(folder: Path, place: Path) -> None:

@@ -341,7 +341,6 @@ class Registry:
         rows: Iterable[CaseResult],
         texts: Iterable[Completion] | None,
         *,
-        summary: str,
         redact: Redact,
     ) -> Evidence:
         """Write a measurement of a version; `texts` None keeps digests only."""
@@ -349,9 +348,7 @@ class Registry:
         earlier = self.evidence(measurement.name, measurement.number)
         measurement = replace(measurement, earlier=tuple(evidence.digest for evidence in earlier))
         folder = self._evidence_folder(measurement.name, measurement.number)
-        return evidence_files.write_evidence(
-            folder, measurement, rows, texts, summary=summary, redact=redact
-        )
+        return evidence_files.write_evidence(folder, measurement, rows, texts, redact=redact)
 
     def _evidence_folder(self, name: str, number: int) -> Path:
         return self.folder / "evidence" / f"{_checked('prompt', name)}@v{number}"

@@ -109,6 +109,11 @@ class ResultsStore:
         self._removed = 0
 
     @property
+    def kept(self) -> bool:
+        """Whether its results are there after this run."""
+        return self._db.path is not None
+
+    @property
     def damaged(self) -> int:
         """How many damaged rows were met so far."""
         return self._removed + len(self._damaged)
@@ -302,7 +307,7 @@ class ResultsStore:
         value, check, source = row
         if isinstance(value, bytes) and check == _check(columns, source, value):
             with suppress(InvalidRecord):
-                return _Sourced(parse(from_bytes(value)), source)
+                return _Sourced(parse(from_bytes(value, own=True)), source)
         # by its checksum too, so that a row that replaces it in this transaction stays
         self._damaged[f"DELETE {where} AND checksum IS ?", (*columns, check)] = None
         return None

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import resource
 import signal
 import subprocess
@@ -165,6 +166,18 @@ def test_a_full_disk_is_3_and_the_next_run_is_right(project: Project, kilobytes:
     assert ".llmops/store" in result.text
     again = project.eval()
     assert (again.code, again.evalset["candidate"]["measured"]) == (1, 20)
+
+
+def test_a_disk_that_fills_is_named_first_with_what_was_called(project: Project) -> None:
+    project.evalset(scorers=[PASSING], gate=FLOOR)
+    assert project.run("eval").code == 0
+    project.prompt(system="Others.\n" + TWENTY)
+    result = run_on_a_full_disk(project, 48)
+    counts = re.search(
+        r"INCOMPLETE: .*store.*: (\d+) calls? made, (\d+) not attempted", result.text
+    )
+    assert counts, result.text
+    assert sum(map(int, counts.groups())) == 20
 
 
 def test_a_disk_that_fills_keeps_what_was_stored_before(project: Project) -> None:

@@ -146,3 +146,37 @@ def test_nothing_is_released_measured_or_promoted_through_a_link(
     for command in (("release", "support"), ("measure", "support@v3"), ("promote", "support@v3")):
         assert repo.run(*command).code == 2 or name != "versions"
     assert sorted(aside.rglob("*")) == before
+
+
+# What reviewers read is what llmops reads --------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", [*FILES[:2], "statement"])
+def test_a_record_of_the_registry_with_a_duplicate_key_is_refused(
+    repo: GitProject, name: str
+) -> None:
+    path = path_of(repo, name)
+    key = {"statement": "predicateType"}.get(name, "digest")
+    path.write_text(path.read_text().replace("{", f'{{"{key}": "what a reviewer reads", ', 1))
+    result = repo.run("fsck")
+    assert result.code == 2, result.text
+    assert "a key is here twice" in result.text
+
+
+def test_a_summary_that_says_something_else_than_its_statement_is_a_problem(
+    repo: GitProject,
+) -> None:
+    assert repo.run("fsck", "--base", "base").code == 0
+    (path,) = (repo.root / ".llmops/evidence/support@v2").glob("*.summary.md")
+    path.write_text(path.read_text().replace("PASS", "PASS (reviewed)"))
+    for command in (("fsck",), ("fsck", "--base", "base")):
+        result = repo.run(*command)
+        assert result.code == 2, result.text
+        assert f"{path.relative_to(repo.root)}: it is not the summary" in result.text
+
+
+def test_a_summary_without_a_statement_is_a_problem(repo: GitProject) -> None:
+    repo.write(".llmops/evidence/support@v1/000000000000.summary.md", "# support@v1: PASS\n")
+    result = repo.run("fsck", "--base", "base")
+    assert result.code == 2, result.text
+    assert "000000000000.json: there is no such file" in result.text

@@ -74,7 +74,7 @@ def forged_evidence(project: Project, evil: Server) -> Evidence:
         known.measurement,
         sides=dict.fromkeys((CANDIDATE, OWN_BASELINE), known.candidate),
     )
-    return registry.write_evidence(measurement, rows, texts, summary="", redact=str)
+    return registry.write_evidence(measurement, rows, texts, redact=str)
 
 
 def verdict(word: str) -> str:
@@ -199,8 +199,7 @@ def test_scores_of_changed_code_are_not_reused_once_it_is_reverted(
     attacked.write("scorers/helper.py", honest)
     attacked.write(
         "scorers/own.py",
-        "from scorers.helper import compare\n\n"
-        "def check(text, case): return compare(text, case)\n",
+        "from scorers.helper import compare\n\ndef check(text, case): return compare(text, case)\n",
     )
     attacked.evalset(scorers=[{"python": {"call": "scorers/own.py:check", "identity": 1}}])
     attacked.settings |= {"trust": ["scorers/*.py"]}
