@@ -180,7 +180,8 @@ def test_what_is_stored_counts_for_a_strangers_change(
 ) -> None:
     assert gate(changed, base="main").decision is Decision.PASS
     requests = server.requests
-    environ = {**SECRETS, **github(tmp_path, "pull_request", "stranger/ours")}
+    event = github(tmp_path, "pull_request", "stranger/ours")
+    environ = {**SECRETS, **event, "LLMOPS_STORE": str(changed.store)}
     assert gate(changed, base="main", environ=environ).decision is Decision.PASS
     assert server.requests == requests
 
