@@ -24,7 +24,7 @@ from llmops_cli.project.project import find_root
 from llmops_cli.registry.recompute import BaselineRows, verdict_of
 from llmops_cli.run.selection import environment_of
 from llmops_cli.run.workspace import open_project
-from llmops_cli.stores.bundle import Bundle, BundledPrompt, bundle_of, bundled_prompt
+from llmops_cli.stores.bundle import Bundle, BundledPrompt, bundled_prompt, read_bundle
 from llmops_cli.stores.calibrations import evidence_calibrations
 from llmops_cli.stores.evidence import damage, has_rows
 from llmops_cli.stores.registry import Registry, last_move
@@ -410,7 +410,7 @@ def _bundle_problems(
 ) -> tuple[RegistryProblem, ...]:
     """Return what is wrong with the bundle in `file`. Raises `Refused` if it cannot be read."""
     try:
-        shipped = bundle_of(file.read_bytes(), file)
+        shipped = read_bundle(file)
         if shipped.environment == environment:
             return compare_bundle(registry, shipped, str(file))
         message = f"it is a bundle of {shipped.environment}, not of {environment}"

@@ -395,6 +395,8 @@ def _changed_settings(before: Model | None, now: Model) -> Iterator[str]:
         yield f"variables that it is sent {' → '.join(sent)}"
     if headers := {name for name, _ in before.headers.items() ^ now.headers.items()}:
         yield f"other headers ({', '.join(sorted(headers))})"
+    if before.extra_body != now.extra_body:
+        yield f"another extra_body ({', '.join(now.extra_body) or 'none'})"
 
 
 def _address(url: str | None) -> str:
