@@ -48,7 +48,6 @@ from llmops_cli.run.selection import (
 )
 from llmops_cli.run.workspace import AtRevision, Workspace, reuse_evidence
 from llmops_cli.stores.git import open_git
-from llmops_cli.stores.registry import target_of
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -197,29 +196,36 @@ def compare_prompts(workspace: Workspace, selection: Selection) -> list[PromptCo
 
 
 def _promoted(workspace: Workspace, selection: Selection, environment: str) -> Iterator[str]:
-    """Yield the versions that this change promotes and that the prompts here are not.
+    """Yield each version that this change promotes, unless it is the prompt here or runs already.
 
     Measuring the prompt alone would say nothing about them. Raises `Refused` for one that the base
     gates and nothing here does.
     """
     project, rules = workspace.project, workspace.rules
     for name in () if workspace.base is None else workspace.registry.running(environment):
-        event = _last_move(workspace, environment, name)
         wanted = not selection.prompts or any(
             fnmatchcase(name, address.partition("@")[0]) for address in selection.prompts
         )
-        if event is None or event.to_version is None or event.action == "rollback" or not wanted:
+        earlier = workspace.base_registry.history(environment, name)
+        events = workspace.registry.history(environment, name)[len(earlier) :]
+        # Also those that a later event moves away from: a rollback would go to them.
+        moves = [event for event in events if event.action in {"promote", "override"}]
+        if not moves or not wanted:
             continue
         if not project.evalsets_of(name) and rules.evalsets_of(name):
             raise Refused(
-                f"{_describe(event)}, and nothing here gates {name}, as "
+                f"{_describe(moves[-1])}, and nothing here gates {name}, as "
                 f"{', '.join(rules.evalsets_of(name))} did at {workspace.base}",
                 hint="keep its evalsets, or leave the promotion out of this change",
             )
-        version = workspace.registry.version(name, event.to_version.number)
-        prompt = project.prompts.get(name)
-        if prompt is None or project.target(prompt).digest != target_of(version).digest:
-            yield f"{name}@v{event.to_version.number}"
+        running = workspace.base_registry.pointer(environment, name)
+        known = {workspace.registry.moved_to(running).target} if running else set()
+        if name in project.prompts:
+            known.add(project.target(project.prompts[name]).digest)
+        for version in map(workspace.registry.moved_to, moves):
+            if version.target not in known:
+                known.add(version.target)
+                yield f"{name}@v{version.number}"
 
 
 def _ungated(
