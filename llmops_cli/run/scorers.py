@@ -15,7 +15,7 @@ from itertools import chain
 from typing import TypeVar
 
 from llmops_cli.core.digest import Json, digest
-from llmops_cli.core.errors import Location
+from llmops_cli.core.errors import Location, Refused
 from llmops_cli.core.ports import Catalog, ScoreKey, ScorerKind
 from llmops_cli.core.prompt import Case, Evalset, Judge, ScorerSpec
 from llmops_cli.core.result import Metric, Score
@@ -202,10 +202,15 @@ class Scorers:
         judge = self._judges(kind, spec.options) if kind.judged else None
         lasting = not kind.live and not volatile(kind, spec)
         source = self._source(kind, judge) if lasting else None
+        try:
+            named = scorer_digest(kind, spec, self._read, judge=judge.digest if judge else None)
+        except Refused as error:  # its library is not installed
+            error.at(spec.where)
+            raise
         return BoundScorer(
             spec=spec,
             kind=kind,
-            digest=scorer_digest(kind, spec, self._read, judge=judge.digest if judge else None),
+            digest=named,
             judge=judge,
             label=label,
             options=Options(spec, kind),
