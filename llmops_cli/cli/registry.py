@@ -434,7 +434,8 @@ def _verification(verification: Verification, *, strict: bool) -> Iterator[str]:
 
 def _problems(problems: Iterable[RegistryProblem], *, strict: bool) -> Iterator[str]:
     for problem in problems:
-        word = "warning" if problem.warning and not strict else "BROKEN"
+        warning = "no longer runs" if problem.past else "warning"
+        word = "BROKEN" if problem.fails(strict=strict) else warning
         yield f"  {word}  {problem.where}: {problem.message}"
 
 

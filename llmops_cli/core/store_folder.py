@@ -10,21 +10,17 @@ from __future__ import annotations
 
 import hashlib
 import os
+import re
 from collections.abc import Mapping
 from pathlib import Path
 
 from llmops_cli.core.ci import ci_context
 
 VARIABLE = "LLMOPS_STORE"
-RUN_IDS = (
-    "GITHUB_RUN_ID",
-    "CI_PIPELINE_ID",
-    "CIRCLE_WORKFLOW_ID",
-    "BUILDKITE_BUILD_ID",
-    "BUILD_TAG",
-    "BUILD_BUILDID",
-)
-"""What GitHub, GitLab, CircleCI, Buildkite, Jenkins and Azure call a run."""
+_RUN = re.compile(r"(.*_)?(RUN|BUILD|PIPELINE|WORKFLOW)_?(ID|NUMBER|NUM|TAG|SLUG)")
+"""Matches the variables that say which run this is: `GITHUB_RUN_ID`, `CI_PIPELINE_ID`,
+`CIRCLE_WORKFLOW_ID`, Jenkins' `BUILD_TAG`, Azure's `BUILD_BUILDID` and those of other systems.
+"""
 
 
 def store_folder(root: Path, environ: Mapping[str, str]) -> Path:
@@ -36,8 +32,8 @@ def store_folder(root: Path, environ: Mapping[str, str]) -> Path:
     if not named and ci_context(environ, None) is None:
         return root / ".llmops" / "store"
     if not named:
-        run = [str(root.resolve()), *(environ.get(name, "") for name in RUN_IDS)]
-        key = hashlib.sha256("\0".join(run).encode()).hexdigest()[:12]
+        run = [environ[name] for name in sorted(environ) if _RUN.fullmatch(name)]
+        key = hashlib.sha256("\0".join([str(root.resolve()), *run]).encode()).hexdigest()[:12]
         cache = environ.get("XDG_CACHE_HOME") or "~/.cache"
         named = f"{cache}/llmops/{key}"
     # not `Path.expanduser`, which raises where nobody has a home; not `resolve`: links stay

@@ -184,6 +184,15 @@ class Comparison:
         """Whether any case has a baseline side."""
         return bool(self.baseline.present.any())
 
+    def without(self, cases: Collection[str]) -> Comparison:
+        """Return the comparison as if both sides lacked `cases`."""
+        left = np.array([case not in cases for case in self.cases], dtype=np.bool_)
+        return replace(
+            self,
+            candidate=replace(self.candidate, present=self.candidate.present & left),
+            baseline=replace(self.baseline, present=self.baseline.present & left),
+        )
+
     @property
     def paired(self) -> Flags:
         """Cases that both sides answered for the same inputs."""
@@ -347,6 +356,19 @@ class GateInput:
     """Which look this is under `on_inconclusive: rerun`: 1, 2 or 3."""
     new: bool = False
     """Whether the change adds the evalset: at the base revision, it did not gate the prompt."""
+    added: Collection[str] = ()
+    """Cases that the change adds to an evalset of the base."""
+
+    @property
+    def of_base(self) -> GateInput:
+        """The gate input on the cases that the base has."""
+        return replace(
+            self,
+            comparison=self.comparison.without(self.added),
+            anchors={
+                version: anchor.without(self.added) for version, anchor in self.anchors.items()
+            },
+        )
 
     @property
     def rates(self) -> Policy:

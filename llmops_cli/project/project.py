@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
 from llmops_cli.core.digest import Json
 from llmops_cli.core.errors import InvalidFiles, Location, Refused, UnknownName
+from llmops_cli.core.globs import matches
 from llmops_cli.core.policy import Environment
 from llmops_cli.core.ports import Catalog
 from llmops_cli.core.prompt import Evalset, Prompt
@@ -59,6 +60,10 @@ class Project(ProjectContext):
     """What is watched in production, by environment."""
     loaded: Mapping[str, Evalset] = field(default_factory=dict)
     """Evalsets with their cases, if they were read already."""
+
+    def is_code(self, path: str) -> bool:
+        """Return whether `trust` lists the file at `path`, by itself or in a command."""
+        return any(matches(path, glob) for entry in self.trust for glob in entry.split())
 
     def evalsets_of(self, prompt: str) -> tuple[str, ...]:
         """Return the names of the evalsets that gate `prompt`."""

@@ -70,6 +70,11 @@ class BaseSnapshot:
         """Return whether `evalset` did not gate the prompt at the base revision."""
         return self.revision is not None and evalset not in self.evalsets
 
+    def lacking(self, evalset: Evalset) -> frozenset[str]:
+        """Return the cases that a change adds to an evalset of the base revision."""
+        before = {*self.ids(evalset.name)}
+        return frozenset(case.id for case in evalset.cases if before and case.id not in before)
+
     def ids(self, evalset: str) -> tuple[str, ...]:
         """Return the ids of the cases that `evalset` had."""
         before = self.evalsets.get(evalset)
@@ -390,6 +395,8 @@ def _changed_settings(before: Model | None, now: Model) -> Iterator[str]:
         yield f"variables that it is sent {' → '.join(sent)}"
     if headers := {name for name, _ in before.headers.items() ^ now.headers.items()}:
         yield f"other headers ({', '.join(sorted(headers))})"
+    if before.extra_body != now.extra_body:
+        yield f"another extra_body ({', '.join(now.extra_body) or 'none'})"
 
 
 def _address(url: str | None) -> str:

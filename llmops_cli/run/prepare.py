@@ -276,16 +276,18 @@ class _Preparation:
         workspace, model = self.workspace, target.target.model
         kind = workspace.provider(model)
         records, recorded_in = _open_records(workspace, target) if kind.records else (None, None)
-        ignored = self.options.no_cache and target.unavailable is None  # what can be called again
+        called = target.unavailable is None
+        ignored = self.options.no_cache and called  # what can be called again
+        results = workspace.volatile if ignored else workspace.results_of(model, called=called)
         spec = SideSpec(
             name=target.name,
             role=role,
             target=target.target,
             documents=documents_of(target.target, workspace.catalog),
             unavailable=target.unavailable,
-            results=workspace.volatile if ignored else workspace.results_of(model),
+            results=results,
             source=workspace.source_of(model),
-            evidence=target.evidence,
+            evidence=() if ignored else target.evidence,
             records=records,
             recorded_in=recorded_in,
             purpose=purpose,

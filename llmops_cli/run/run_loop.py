@@ -101,6 +101,7 @@ def _decide(run: Run) -> None:
             partial=run.partial,
             look=evalset_run.look,
             new=comparison.base.lacks(evalset.name),
+            added=comparison.base.lacking(evalset),
         )
         inputs.setdefault(comparison.candidate.name, []).append(gate_input)
         changes[comparison.candidate.name] = comparison.changes

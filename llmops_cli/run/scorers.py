@@ -219,7 +219,7 @@ class Scorers:
             label=label,
             options=Options(spec, kind),
             stored=source is not None,
-            source=source or OWN,
+            source=OWN if source is None else source,
         )
 
 

@@ -55,7 +55,8 @@ def resolve_target(
     number = registry.resolve(name, selector)
     target = target_of(workspace.registry.version(name, number))
     resolved = _resolved(workspace, f"{name}@v{number}", target, version=number)
-    results = workspace.results_of(resolved.target.model)
+    called = resolved.unavailable is None
+    results = workspace.results_of(resolved.target.model, called=called)
     return replace(resolved, evidence=reuse_evidence(workspace, name, number, results))
 
 

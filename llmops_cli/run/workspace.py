@@ -18,9 +18,8 @@ from pathlib import Path
 from typing import NamedTuple
 
 from llmops_cli.core.ci import CiContext, ci_context, may_call
-from llmops_cli.core.digest import Json
+from llmops_cli.core.digest import Json, digest
 from llmops_cli.core.errors import IntegrityBroken, InvalidFiles, Refused
-from llmops_cli.core.globs import matches
 from llmops_cli.core.policy import Policy
 from llmops_cli.core.ports import (
     Catalog,
@@ -46,7 +45,7 @@ from llmops_cli.project.models import Check
 from llmops_cli.project.paths import HIDDEN, MAX_CASES, MAX_FILE, Absent, Source, Unreadable
 from llmops_cli.project.project import Project, find_root, has_project_file, load_project
 from llmops_cli.run.scorers import Scorers
-from llmops_cli.run.sources import code_source, source_of, vendor_models
+from llmops_cli.run.sources import source_of, vendor_models
 from llmops_cli.stores.calibrations import Calibrations
 from llmops_cli.stores.database import FileCounters
 from llmops_cli.stores.evidence import has_rows, read_results, read_rows
@@ -55,7 +54,7 @@ from llmops_cli.stores.registry import EVENT_FILES, Registry, chain_of
 from llmops_cli.stores.registry_files import MAX_RECORD, read_record
 from llmops_cli.stores.results import ResultsStore, open_results
 from llmops_cli.stores.run_file import RunFile, open_run
-from llmops_cli.stores.sources import OWN, Sources, of_run
+from llmops_cli.stores.sources import OWN, UNKNOWN, Sources, of_run
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -170,13 +169,13 @@ class Workspace:
     @cached_property
     def changed_code(self) -> tuple[str, ...]:
         """Return the files that `trust` at the base names and that differ here, and how."""
-        source, checkout = self.rules.source, open_git(self.root)
+        source = self.rules.source
+        checkout = open_git(self.root) if isinstance(source, AtRevision) else None
         if not isinstance(source, AtRevision) or checkout is None:
             return ()
-        globs = [word for entry in self.rules.trust for word in entry.split()]
         changed: list[str] = []
         for path in sorted({*source.revision.files("."), *checkout.files()}):
-            if not any(matches(path, glob) for glob in globs):
+            if not self.rules.is_code(path):
                 continue
             is_there = source.revision.resolve(path) in source.revision.blobs
             try:
@@ -203,18 +202,19 @@ class Workspace:
         """
         return open_provider(self.provider(model))(model, replace(self.context, tell=tell))
 
-    def results_of(self, model: Model) -> ResultsStore:
+    def results_of(self, model: Model, *, called: bool = True) -> ResultsStore:
         """Return where the answers of `model` are stored.
 
-        Those of a model that the base revision does not have are only valid for one run.
+        Those of a model that the base revision does not have are only valid for one run. If it
+        isn't `called`, because it isn't here, there are only those of the base.
         """
         lives_on = not self.provider(model).volatile or model.identity is not None
-        known = lives_on and self.results.sources.count(self.source_of(model))
-        return self.results if known else self.volatile
+        known = not called or self.results.sources.count(self.source_of(model))
+        return self.results if lives_on and known else self.volatile
 
     def source_of(self, model: Model) -> str:
         """Return the source of the answers of `model`."""
-        return source_of(model, self.provider(model), lambda: self._code)
+        return source_of(model, self.provider(model), lambda: self._code_of_base)
 
     def source_of_scores(self, kind: ScorerKind, judge: Judge | None) -> str | None:
         """Return the source of a scorer's scores; None: they are only valid for one run.
@@ -223,12 +223,13 @@ class Workspace:
         """
         if judge is not None:
             sources = list(map(self.source_of, judge.models))
-        elif kind.code:
-            sources = [self._code]
-            if self._code == self._code_at_base:
-                self.results.sources.accept(self._code)
+        elif kind.code and self.base is not None:
+            if self._code_of_base is None:
+                return None
+            sources = [f"code {self._code_of_base}"]
+            self.results.sources.accept(*sources)
         else:
-            return OWN
+            return UNKNOWN if kind.code else OWN
         if not all(map(self.results.sources.count, sources)):
             return None
         source = " and ".join(sources)
@@ -236,13 +237,11 @@ class Workspace:
         return source
 
     @cached_property
-    def _code(self) -> str:
-        return code_source(self.project.source, self.rules.trust)
-
-    @cached_property
-    def _code_at_base(self) -> str:
-        same = self.rules is self.project
-        return self._code if same else code_source(self.rules.source, self.rules.trust)
+    def _code_of_base(self) -> str | None:
+        """The digest of the trusted code at the base revision; None: that is not what runs."""
+        if self.base is None or self.changed_code:
+            return None
+        return trusted_code(self.rules)
 
     def evidence(self, name: str, number: int) -> tuple[Evidence, ...]:
         """Return the evidence of a version that counts, newest last.
@@ -257,7 +256,10 @@ class Workspace:
 
     def _is_at_base(self, file: Path) -> bool:
         if file not in self.at_base:
-            self.at_base[file] = self.read_at_base(file) == read_record(file)
+            path, source = file.relative_to(self.root).as_posix(), self.rules.source
+            self.at_base[file] = isinstance(source, AtRevision) and source.revision.holds(
+                path, read_record(file)
+            )
         return self.at_base[file]
 
     @property
@@ -280,12 +282,18 @@ def open_project(start: Path) -> Project:
 
 
 def checked_store(root: Path, environ: Mapping[str, str]) -> Path:
-    """Return the store's folder, which need not exist.
-
-    What is stored counts as measured. So this raises `Refused` for a store that came with the
-    checkout: one that git has a file of, and one that lies behind a link in the project.
-    """
+    """Return the store's folder, which need not exist. Raises `Refused` for one that git has."""
     folder = store_folder(root, environ)
+    refuse_committed(folder, root)
+    return folder
+
+
+def refuse_committed(folder: Path, root: Path) -> None:
+    """Raise `Refused` if the store in `folder` came with the checkout of `root`.
+
+    What is stored counts as measured. So git may have no file of it, and it may not lie behind a
+    link in the project.
+    """
     inside = [path for path in (folder, *folder.parents) if root in path.parents]
     with suppress(PermissionError):  # nobody can open it: results are kept for this run only
         for path in inside or [folder]:
@@ -296,7 +304,6 @@ def checked_store(root: Path, environ: Mapping[str, str]) -> Path:
                 )
         if folder.is_dir():
             _refuse_tracked(folder, root if inside else folder)
-    return folder
 
 
 def _refuse_tracked(folder: Path, place: Path) -> None:
@@ -569,9 +576,21 @@ def reuse_evidence(
 
 def known_sources(rules: Project) -> Iterator[str]:
     """Yield the sources that a project names: its models, and what vendors answer by themselves."""
-    code = cache(lambda: code_source(rules.source, rules.trust))
+    code = cache(lambda: trusted_code(rules))
     for model in (*rules.models.values(), *vendor_models(rules.catalog)):
         yield source_of(model, rules.catalog.providers[model.provider], code)
+
+
+def trusted_code(rules: Project) -> str:
+    """Return the digest of all files that `trust` lists at a git revision."""
+    assert isinstance(rules.source, AtRevision)
+    revision = rules.source.revision
+    files = {
+        path: revision.blobs.get(revision.resolve(path) or "")
+        for path in revision.files(".")
+        if rules.is_code(path)
+    }
+    return digest("llmops/code/v1", files)
 
 
 def _is_partial(run: RunFile) -> bool:

@@ -140,7 +140,7 @@ class Registry:
         first = self._version_folder(name, 0)
         start = first.name.removesuffix("0")
         numbers = (path.name.removeprefix(start) for path in children(first.parent))
-        known = (int(number) for number in numbers if number.isdecimal())
+        known = {int(number) for number in numbers if number.isdecimal()}
         return tuple(sorted(number for number in known if exists(self._version_file(name, number))))
 
     def versions(self, name: str) -> tuple[Version, ...]:

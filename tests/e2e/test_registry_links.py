@@ -120,6 +120,25 @@ def test_one_broken_prompt_hides_no_other(repo: GitProject, tmp_path: Path) -> N
     assert "support@v2" in result.text
 
 
+@pytest.mark.parametrize("replace", [replace_by_pipe, replace_by_device, replace_by_huge_file])
+def test_a_bundle_that_is_no_file_is_refused_without_waiting(
+    repo: GitProject, tmp_path: Path, replace: Callable[[Path, Path], None]
+) -> None:
+    file = tmp_path / "bundle.json"
+    repo.ok("bundle", "production", "--out", str(file))
+    replace(file, tmp_path)
+    assert repo.run("verify", "--bundle", str(file)).code == 2
+    with pytest.raises(IntegrityBroken):
+        load_prompt("support@production", source=file)
+
+
+def test_a_bundle_may_be_a_link(repo: GitProject, tmp_path: Path) -> None:
+    repo.ok("bundle", "production", "--out", str(tmp_path / "bundle.json"))
+    (tmp_path / "mounted.json").symlink_to("bundle.json")
+    repo.ok("verify", "--bundle", str(tmp_path / "mounted.json"))
+    assert load_prompt("support@production", source=tmp_path / "mounted.json").version == 2
+
+
 # Nothing to verify proves nothing -----------------------------------------------------------------
 
 

@@ -9,6 +9,8 @@ import pytest
 
 from llmops_cli.cli.main import run
 from llmops_cli.project.models import Weights
+from tests.git_project import GitProject
+from tests.projects import without_rights
 
 
 @pytest.fixture
@@ -44,6 +46,15 @@ def test_what_is_not_there_and_an_empty_folder_have_no_name(root: Path) -> None:
     (root / "empty").mkdir()
     assert weights_of(root).digest("org/tiny") is None
     assert weights_of(root).digest("empty") is None
+
+
+def test_weights_in_a_folder_that_cannot_be_read_are_refused(root: Path) -> None:
+    model = "models: {m: {provider: vllm, model: models/tiny, base_url: 'http://127.0.0.1:9'}}\n"
+    (root / "llmops.yaml").write_text(model, encoding="utf-8")
+    (root / "models" / "tiny" / "adapter").mkdir(mode=0)
+    result = GitProject(root).start("models", before=without_rights).wait()
+    assert result.code == 2, result.text
+    assert "models/tiny cannot be read: Permission denied" in result.text
 
 
 def test_bytes_are_read_once_and_again_when_they_may_have_changed(

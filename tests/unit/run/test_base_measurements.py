@@ -188,3 +188,26 @@ def test_a_run_file_counts_if_the_command_names_it(attacked: Project, server: Se
     assert server.requests == calls
     gate(attacked, base="main")  # stored by now, and not named
     assert server.requests == calls + CASES
+
+
+@pytest.mark.parametrize("base", ["main", None])
+def test_scores_of_changed_code_are_not_reused_once_it_is_reverted(
+    attacked: Project, base: str | None
+) -> None:
+    """A trusted scorer imports a file that its identity does not name."""
+    honest = "def compare(text, case): return float(text == case['expected'])\n"
+    attacked.write("scorers/helper.py", honest)
+    attacked.write(
+        "scorers/own.py",
+        "from scorers.helper import compare\n\ndef check(text, case): return compare(text, case)\n",
+    )
+    attacked.evalset(scorers=[{"python": {"call": "scorers/own.py:check", "identity": 1}}])
+    attacked.settings |= {"trust": ["scorers/*.py"]}
+    attacked.llmops_yaml()
+    git(attacked.root, "add", "-A", "--", "scorers", "evalsets", "llmops.yaml")
+    git(attacked.root, "commit", "-qm", "own scorer")
+
+    attacked.write("scorers/helper.py", "def compare(text, case): return 1.0\n")
+    assert gate(attacked, base=base).passing.candidate == 1.0  # the first push
+    attacked.write("scorers/helper.py", honest)
+    assert gate(attacked, base="main").passing.candidate == 0.5
