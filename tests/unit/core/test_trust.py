@@ -141,7 +141,7 @@ def test_code_that_is_not_trusted_never_runs(ci: CiContext | None) -> None:
         (
             github("pull_request", THEIRS),
             True,
-            "there are secrets within its reach (if you trust it, push it to a branch of acme/bank)",
+            "secrets within its reach (if you trust it, push it to a branch of acme/bank)",
         ),
         (github("pull_request", None), True, "from a repository that is not known, and there are"),
         (ci_context({"CI": "true"}, None), True, "(set LLMOPS_CI_TRUSTED=true if only people who"),
