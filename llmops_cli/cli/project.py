@@ -323,7 +323,7 @@ def _import_lines(report: ImportReport, into: Path | None) -> Iterator[str]:
     if not report.written:
         yield "wrote nothing: --strict, and something would be lost"
     elif len(report.prompts) > 1:
-        yield f"next: {llmops} check, then {llmops} compare {' '.join(report.prompts[:2])}"
+        yield f"next: {llmops} check && {llmops} compare {' '.join(report.prompts[:2])}"
     else:
         yield f"next: {llmops} check"
 

@@ -322,7 +322,8 @@ def model_changes(
     for evalset in evalsets:
         judges = (bound.judge for bound in workspace.scorers(evalset).all)
         used += (model for judge in judges if judge is not None for model in judge.models)
-    for model in {model.name: model for model in used}.values():
+    by_name = {model.name: model for model in reversed(used)}  # the candidate's counts
+    for model in by_name.values():
         known = workspace.rules.models.values()
         same = [m for m in known if (m.provider, m.model) == (model.provider, model.model)]
         # by its alias if possible; without any it is new

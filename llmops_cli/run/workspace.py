@@ -312,10 +312,13 @@ def _refuse_tracked(folder: Path, place: Path) -> None:
     for path in tracked_paths(place, parts[0] if parts else ".", or_at_head=True):
         tracked = [part.casefold() for part in Path(path).parts]
         if all(one == other for one, other in zip(tracked, parts, strict=False)):
+            ours = ".llmops" in folder.parts  # else it is a folder that somebody named
             raise Refused(
                 f"git has {place / path}, so the store is not opened: whoever committed it "
                 "chose what counts as measured",
-                hint=f"git rm -r --cached {place / path}, delete it, and commit that",
+                hint=f"git rm -r --cached {place / path}, delete it, and commit that"
+                if ours
+                else f"set {VARIABLE} to a folder that git has no file of",
             )
 
 

@@ -235,7 +235,9 @@ def test_a_store_that_the_variable_names_may_not_be_in_git_either(
 ) -> None:
     project.write("cache/results.sqlite3", "rows")
     commit(project, "a store of another name")
-    assert is_refused(project.run("eval", env={**PUSH, "LLMOPS_STORE": place}))
+    result = project.run("eval", env={**PUSH, "LLMOPS_STORE": place})
+    assert is_refused(result)
+    assert "set LLMOPS_STORE to a folder that git has no file of" in result.text
 
 
 def test_a_store_beside_the_project_may_not_be_in_git_either(
