@@ -172,6 +172,15 @@ class Scorers:
             if option == bound.kind.shorthand or path.endswith(".py")
         ]
 
+    def files(self) -> set[str]:
+        """Return the project files that scorers name."""
+        return {
+            path.partition(":")[0]
+            for bound in self.all
+            for option in bound.kind.files
+            for path in _paths(bound.spec.options.get(option))
+        }
+
     def place(self, label: str) -> Location | None:
         """Return the line of the first scorer under `label`."""
         return next((bound.spec.where for bound in self.all if bound.label == label), None)
