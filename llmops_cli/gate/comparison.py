@@ -31,24 +31,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from llmops_cli.core.errors import Refused, UnknownName
-from llmops_cli.core.policy import Policy
+from llmops_cli.core.policy import Policy, at_look
 from llmops_cli.core.result import NEVER_MADE, CaseResult, FailureKind, Metric, SideResult, Trial
 from llmops_cli.gate.score_test import Counts, Floats, Groups
-
-TRIALS_BY_LOOK: Mapping[int, int] = {1: 1, 2: 3, 3: 5}
-"""Trials per case and side at each look under `on_inconclusive: rerun`."""
-SHARES: Mapping[int, float] = {1: 0.5, 2: 0.25, 3: 0.25}
-"""The part of α and β that each look may spend: at the full rates each, PASS at a true loss of the
-margin would rise to 7.5–8.9%."""
-
-
-def at_look(policy: Policy, look: int) -> Policy:
-    """Return the policy with the error rates that one look may spend; as it is without `rerun`."""
-    if policy.on_inconclusive != "rerun":
-        return policy
-    share = SHARES[look]
-    return replace(policy, alpha=policy.alpha * share, beta=policy.beta * share)
-
 
 Flags: TypeAlias = NDArray[np.bool_]
 

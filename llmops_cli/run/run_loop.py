@@ -15,10 +15,10 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 
 from llmops_cli.core.errors import Unmeasured
-from llmops_cli.core.policy import Decision, Finding
+from llmops_cli.core.policy import TRIALS_BY_LOOK, Decision, Finding
 from llmops_cli.core.ports import Progress
 from llmops_cli.core.result import BASELINE, Failure, FailureKind
-from llmops_cli.gate.comparison import TRIALS_BY_LOOK, CriticalState, GateInput
+from llmops_cli.gate.comparison import CriticalState, GateInput
 from llmops_cli.gate.decide import decide_all
 from llmops_cli.gate.paired_test import next_look
 from llmops_cli.gate.wording import counted, listed
