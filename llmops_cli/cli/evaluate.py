@@ -14,11 +14,20 @@ import typer
 
 from llmops_cli.cli import options
 from llmops_cli.cli.options import argument, option
-from llmops_cli.cli.output import FORMS, Output, ReportSinks, RunSinks, about_this_run, actions_of
-from llmops_cli.core.errors import ExitCode, Refused
+from llmops_cli.cli.output import (
+    FORMS,
+    Output,
+    ReportSinks,
+    RunSinks,
+    about_this_run,
+    actions_of,
+    print_error,
+)
+from llmops_cli.core.errors import ExitCode, LlmopsError, Refused
 
 if TYPE_CHECKING:
     from llmops_cli.commands.compare import Targets
+    from llmops_cli.commands.evaluate import Evaluated
     from llmops_cli.core.report import Plan
     from llmops_cli.judges.labels import Draft
     from llmops_cli.run.selection import EvalOptions
@@ -39,6 +48,10 @@ def evaluate(
     more_trials: options.MoreTrials = 0,
     offline: options.Offline = False,
     reuse: options.Reuse = None,
+    watch: Annotated[
+        bool,
+        option("Options", "Run again when a prompt, evalset or scorer changes.", "--watch", "-w"),
+    ] = False,
 ) -> int:
     """Compare prompts with what production runs, and decide.
 
@@ -48,6 +61,7 @@ def evaluate(
       llmops eval                                every prompt
       llmops eval intent --dry-run               what it would call and cost
       llmops eval intent --case b77-0211 -v      one case in full
+      llmops eval intent --watch                 again after each change
       llmops eval --changed main --github        in a pull request
 
     Exit codes: 0 passed, 1 worse than the baseline, 3 something was not measured,
@@ -55,23 +69,31 @@ def evaluate(
     """
     from llmops_cli.run.selection import EvalOptions
 
-    return _evaluated(
-        context,
-        EvalOptions(
-            selection=options.selection(select, compare),
-            base=compare.base,
-            changed=select.changed,
-            require_baseline=compare.require_baseline,
-            strict=strict,
-            offline=offline,
-            no_cache=no_cache,
-            more_trials=more_trials,
-            dry_run=dry_run,
-            budget=limits.budget(),
-            reuse=reuse or (),
-        ),
-        sinks,
+    eval_options = EvalOptions(
+        selection=options.selection(select, compare),
+        base=compare.base,
+        changed=select.changed,
+        require_baseline=compare.require_baseline,
+        strict=strict,
+        offline=offline,
+        no_cache=no_cache,
+        more_trials=more_trials,
+        dry_run=dry_run,
+        budget=limits.budget(),
+        reuse=reuse or (),
     )
+    if not watch:
+        return _evaluated(context, eval_options, sinks).exit_code
+    unfit = {
+        "--json": sinks.as_json,
+        "--github": sinks.github,
+        "--no-cache": no_cache,
+        "--more-trials": more_trials,
+    }
+    for flag, value in unfit.items():
+        if value:
+            raise Refused(f"--watch and {flag} don't go together", hint=f"remove {flag}")
+    return _watched(context, eval_options, sinks)
 
 
 def compare(
@@ -139,7 +161,7 @@ def compare(
         return _side_by_side(context, several, eval_options, sinks)
     before, after = names
     between = Between(before, after, prompts=prompts or (), evalsets=evalset or ())
-    return _evaluated(context, replace(eval_options, between=between), sinks)
+    return _evaluated(context, replace(eval_options, between=between), sinks).exit_code
 
 
 def _side_by_side(
@@ -235,7 +257,35 @@ def measure(
     return measured.report.exit_code
 
 
-def _evaluated(context: typer.Context, eval_options: EvalOptions, sinks: RunSinks) -> int:
+def _watched(context: typer.Context, eval_options: EvalOptions, sinks: RunSinks) -> int:
+    """Evaluate now and after each change, until Ctrl-C. The limits hold for all runs together."""
+    from datetime import UTC, datetime
+
+    from llmops_cli.commands.rerun import changed_files
+    from llmops_cli.gate.wording import listed
+    from llmops_cli.project.project import find_root
+
+    named: set[str] = set()
+    for files in changed_files(find_root(context.obj), named):
+        output = sinks.output()
+        if files:
+            output.say(f"\nchanged: {listed(tuple(files))}")
+        try:
+            evaluated = _evaluated(context, replace(eval_options, now=datetime.now(UTC)), sinks)
+        except LlmopsError as error:
+            print_error(error.message, error.hint)
+        else:
+            if evaluated.exit_code == ExitCode.INTERRUPTED:
+                break
+            if evaluated.run is not None:
+                eval_options = replace(eval_options, budget=evaluated.run.budget)
+                named.update(*(run.scorers.files() for run in evaluated.run.evalset_runs))
+        output.say("watching for changes; Ctrl-C ends it")
+        sys.stdout.flush()
+    return ExitCode.INTERRUPTED
+
+
+def _evaluated(context: typer.Context, eval_options: EvalOptions, sinks: RunSinks) -> Evaluated:
     """Run an evaluation and write its reports."""
     from llmops_cli.commands.evaluate import evaluate as run_evaluation
 
@@ -245,9 +295,9 @@ def _evaluated(context: typer.Context, eval_options: EvalOptions, sinks: RunSink
         evaluated = run_evaluation(context.obj, eval_options, sinks=files, progress=progress)
     if evaluated.report is None or evaluated.run is None:
         _show_plan(output, evaluated.plan)
-        return 0
-    output.report(evaluated.report, evaluated.run)
-    return evaluated.report.exit_code
+    else:
+        output.report(evaluated.report, evaluated.run)
+    return evaluated
 
 
 def _show_plan(output: Output, plan: Plan) -> None:

@@ -55,7 +55,8 @@ def check(
 ) -> None:
     """Check the project's files for mistakes. Calls nothing.
 
-    Renders every case and checks every scorer's options. Shows what each evalset can and cannot
+    Renders every case, and refuses with file and line what eval would refuse before its first
+    call, in any environment. Keys need not be set. Shows what each evalset can and cannot
     show, and which judges are not calibrated. Takes file names so that pre-commit can pass them.
     """
     from llmops_cli.commands.check import check_all
@@ -323,7 +324,7 @@ def _import_lines(report: ImportReport, into: Path | None) -> Iterator[str]:
     if not report.written:
         yield "wrote nothing: --strict, and something would be lost"
     elif len(report.prompts) > 1:
-        yield f"next: {llmops} check, then {llmops} compare {' '.join(report.prompts[:2])}"
+        yield f"next: {llmops} check && {llmops} compare {' '.join(report.prompts[:2])}"
     else:
         yield f"next: {llmops} check"
 

@@ -262,7 +262,7 @@ def _draft(
             f"{len(drafts.cases)} drafts in {file.relative_to(project.root)}",
             f"left out: {drafts.near} like a case, {drafts.credentials} with a credential",
             f"left out: {drafts.without_inputs} without inputs; masked: {drafts.masked}",
-            "next: fill in `expected`, remove `draft: true`, then llmops check",
+            "next: llmops check   # after filling in `expected` and removing `draft: true`",
         ],
     )
 

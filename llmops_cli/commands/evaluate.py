@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from llmops_cli.core.errors import Refused
+from llmops_cli.core.errors import ExitCode, Refused
 from llmops_cli.core.ports import Progress
 from llmops_cli.core.report import Plan, Report
 from llmops_cli.report.build import build_report
@@ -31,6 +31,11 @@ class Evaluated:
     plan: Plan
     report: Report | None
     run: Run | None = None
+
+    @property
+    def exit_code(self) -> ExitCode:
+        """Return what the command exits with."""
+        return ExitCode.DONE if self.report is None else self.report.exit_code
 
 
 def unseen(_done: int, _planned: int, _failed: int) -> None:

@@ -84,6 +84,34 @@ def evalset_facts(
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Destination:
+    """An environment that a version is promoted to."""
+
+    environment: str
+    first: bool
+    """Whether no version of the prompt runs there yet."""
+
+
+def destination(
+    workspace: Workspace, name: str, number: int | None, environment: str
+) -> Destination:
+    """Return the first environment on the way to `environment` that has not run a version.
+
+    `number` of None is one that is not released.
+    """
+    registry = workspace.registry
+    before = {known.name: known.after for known in workspace.project.environments}
+    way = [environment]
+    while (previous := before.get(way[0])) is not None:
+        way.insert(0, previous)
+    for place in way:
+        moves = (event.to_version for event in registry.history(place, name))
+        if number is None or number not in {ref.number for ref in moves if ref}:
+            break
+    return Destination(environment=place, first=registry.pointer(place, name) is None)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class PromptComparison:
     """One prompt's candidate against its baseline, on every selected evalset that gates it."""
 
@@ -111,6 +139,8 @@ class PromptComparison:
     """Whether the candidate answers with another model than its own."""
     rerun_command: str = ""
     """The command that measures it again, with every case."""
+    destination: Destination | None = None
+    """Where the candidate is promoted to next."""
     notes: tuple[str, ...] = ()
 
     def version_of(self, name: str) -> int | None:
@@ -287,9 +317,21 @@ def _compare(
         moves_environment=move is not None,
         other_model=selection.model is not None,
         rerun_command=selection.rerun_command(address),
+        destination=destination(
+            workspace, name, released_as(workspace, candidate), environment.name
+        ),
         notes=notes,
     )
     return replace(comparison, changes=tuple(_change_findings(workspace, comparison)))
+
+
+def released_as(workspace: Workspace, candidate: ResolvedTarget) -> int | None:
+    """Return the number of the version that `candidate` is; None: it is not released."""
+    if candidate.version is not None:
+        return candidate.version
+    versions = workspace.registry.versions(candidate.target.prompt.name)
+    same = (known.number for known in versions if known.target == candidate.target.digest)
+    return next(same, None)
 
 
 def _anchor(

@@ -410,7 +410,11 @@ def _open_records(workspace: Workspace, target: ResolvedTarget) -> tuple[Records
         file.parent.mkdir(parents=True, exist_ok=True)
         file.write_bytes(before)
     open_file = open_records(workspace.provider(model))
-    records = open_file(model, root, as_called(model, workspace.redact))
+    try:
+        records = open_file(model, root, as_called(model, workspace.redact))
+    except Refused as error:
+        error.at(model.where)
+        raise
     name = digest("llmops/records/v1", [dict(model.options), before is not None])
     return workspace.stack.enter_context(records), name
 

@@ -53,6 +53,8 @@ def resolve_target(
         return ResolvedTarget(name=f"{name}@working", target=workspace.project.target(prompt))
     registry = workspace.base_registry if at_base else workspace.registry
     number = registry.resolve(name, selector)
+    if at_base:
+        workspace.refuse_replaced(workspace.registry.version_file(name, number))
     target = target_of(workspace.registry.version(name, number))
     resolved = _resolved(workspace, f"{name}@v{number}", target, version=number)
     called = resolved.unavailable is None

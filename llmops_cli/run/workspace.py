@@ -119,6 +119,14 @@ class Workspace:
             self.catalog, evalset, self.read, self.project.judge_of, self.source_of_scores
         )
 
+    def records_differ(self, model: Model) -> bool:
+        """Return whether the recorded answers of `model` are others than at the base revision."""
+        path = model.options.get("file")
+        if self.base is None or not self.provider(model).records or not isinstance(path, str):
+            return False
+        content = self.project.source.read(path, limit=MAX_CASES)
+        return not self._holds_at_base(self.root / path, content)
+
     def gating_judges(
         self, evalset: str, scorers: Scorers, policy: Policy
     ) -> tuple[GatingJudge, ...]:
@@ -256,11 +264,23 @@ class Workspace:
 
     def _is_at_base(self, file: Path) -> bool:
         if file not in self.at_base:
-            path, source = file.relative_to(self.root).as_posix(), self.rules.source
-            self.at_base[file] = isinstance(source, AtRevision) and source.revision.holds(
-                path, read_record(file)
-            )
+            self.at_base[file] = self._holds_at_base(file, read_record(file))
         return self.at_base[file]
+
+    def _holds_at_base(self, file: Path, content: bytes) -> bool:
+        path, source = file.relative_to(self.root).as_posix(), self.rules.source
+        return isinstance(source, AtRevision) and source.revision.holds(path, content)
+
+    def refuse_replaced(self, file: Path) -> None:
+        """Raise `IntegrityBroken` if a version's file is another one at the base revision."""
+        if self.base is None or self._holds_at_base(file, read_record(file)):
+            return
+        if self.read_at_base(file) is not None:
+            path = file.relative_to(self.root).as_posix()
+            hint = f"a version is never edited: git checkout {self.base} -- {path}"
+            raise IntegrityBroken(
+                f"it is not the version at {self.base}", where=str(file), hint=hint
+            )
 
     @property
     def notes(self) -> tuple[str, ...]:

@@ -198,7 +198,8 @@ def test_a_judge_with_few_labels_is_not_calibrated_yet_and_gates_as_one_without_
     project.write("labels.jsonl", "\n".join(few) + "\n")
     calibrated = calibrate(project)
     assert "TOO_FEW_LABELS not calibrated yet: 40 labeled outputs (minimum 100)" in calibrated.text
-    assert "next: more labels: llmops calibrate support:tone --draft more.jsonl" in calibrated.text
+    step = "llmops calibrate support:tone --draft more.jsonl"
+    assert f"next: {step} # more labels" in calibrated.text
     assert "refuse it" not in calibrated.text
     assert calibrate(project, "--require", "advisory").code == 2
 
@@ -207,6 +208,11 @@ def test_a_judge_with_few_labels_is_not_calibrated_yet_and_gates_as_one_without_
     xml, page = project.root / "junit.xml", project.root / "report.md"
     result = run(project, "eval", "--json", "--junit", str(xml), "--markdown", str(page))
     assert result.code == 0
+    drafted = run(project, *step.split()[1:])
+    assert (drafted.code, "next: llmops calibrate support:tone --labels" in drafted.text) == (
+        0,
+        True,
+    )
     (judged,) = result.evalset["judges"]
     assert (judged["status"], judged["labeled"]) == ("TOO_FEW_LABELS", 40)
     reason = "the judge tone is not calibrated yet: 40 labeled outputs (minimum 100)"

@@ -30,7 +30,7 @@ def test_missing_evidence_is_3_and_named_with_its_cost(repo: GitProject) -> None
     assert result.code == 3
     assert "support@v2 has no evidence" in result.out
     assert (
-        "next: llmops measure support@v2 --to production   (120 calls, about $0.00)" in result.out
+        "next: llmops measure support@v2 --to production   # 120 calls, about $0.00" in result.out
     )
     assert repo.runs("support") == 1
 
