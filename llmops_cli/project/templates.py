@@ -15,7 +15,7 @@ with hundreds of few-shot turns costs as much as its one turn that changes.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial, reduce
 from typing import Any, TypeAlias, TypeVar
 
