@@ -41,17 +41,10 @@ from typing import TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from llmops_cli.core.policy import Decision, Floor, NoWorse, Policy
+from llmops_cli.core.policy import TRIALS_BY_LOOK, Decision, Floor, NoWorse, Policy
 from llmops_cli.core.result import CaseResult, Metric, SideResult, Trial
 from llmops_cli.gate.calibration import scaled
-from llmops_cli.gate.comparison import (
-    PASS_METRIC,
-    TRIALS_BY_LOOK,
-    Comparison,
-    GateInput,
-    Tally,
-    compare,
-)
+from llmops_cli.gate.comparison import PASS_METRIC, Comparison, GateInput, Tally, compare
 from llmops_cli.gate.decide import decide, decide_all
 from llmops_cli.gate.paired_test import next_look
 

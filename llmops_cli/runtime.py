@@ -33,7 +33,7 @@ from llmops_cli.core.records import Version
 from llmops_cli.project.inputs import Schemas, is_required, mismatch
 from llmops_cli.providers.anthropic import messages
 from llmops_cli.providers.openai import messages as chat
-from llmops_cli.stores.bundle import Bundle, bundle_of
+from llmops_cli.stores.bundle import Bundle, bundle_of, read_bundle
 from llmops_cli.stores.registry import Registry, target_of
 from llmops_cli.stores.registry_files import FOLDER
 
@@ -118,7 +118,7 @@ def _open(source: SourceName) -> Bundle | Registry:
             raise Refused(f"no {FOLDER}/ in {source}", hint=f"name a bundle; {MAKE_ONE}")
         return Registry(root)
     try:
-        return bundle_of(source.read_bytes(), source)
+        return read_bundle(source)
     except OSError as error:
         raise Refused(f"no bundle: {source}: {error.strerror}", hint=MAKE_ONE) from error
 

@@ -168,6 +168,11 @@ class Project:
     settings: dict[str, Any] = field(default_factory=dict)
     """Further keys of llmops.yaml."""
 
+    @property
+    def store(self) -> Path:
+        """The folder of the store where no variable says otherwise."""
+        return self.root / ".llmops" / "store"
+
     def write(self, path: str, text: str) -> Path:
         target = self.root / path
         target.parent.mkdir(parents=True, exist_ok=True)
@@ -286,8 +291,7 @@ def wait_until_asked(server: Server, requests: int, process: Process) -> None:
 
 def count_stored(project: Project) -> int:
     """Return the number of completions in the store."""
-    store = project.root / ".llmops/store/results.sqlite3"
-    with closing(sqlite3.connect(store)) as database:
+    with closing(sqlite3.connect(project.store / "results.sqlite3")) as database:
         (count,) = database.execute("SELECT count(*) FROM completions").fetchone()
     return int(count)
 

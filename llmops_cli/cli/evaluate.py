@@ -14,17 +14,26 @@ import typer
 
 from llmops_cli.cli import options
 from llmops_cli.cli.options import argument, option
-from llmops_cli.cli.output import FORMS, Output, ReportSinks, RunSinks, about_this_run, actions_of
-from llmops_cli.core.errors import ExitCode, Refused
+from llmops_cli.cli.output import (
+    FORMS,
+    Output,
+    ReportSinks,
+    RunSinks,
+    about_this_run,
+    actions_of,
+    print_error,
+)
+from llmops_cli.core.errors import ExitCode, LlmopsError, Refused
 
 if TYPE_CHECKING:
     from llmops_cli.commands.compare import Targets
+    from llmops_cli.commands.evaluate import Evaluated
     from llmops_cli.core.report import Plan
     from llmops_cli.judges.labels import Draft
     from llmops_cli.run.selection import EvalOptions
 
-OPENED = Path(".llmops") / "store" / "report.html"
-"""The page that `report --open` writes where no name is given: git ignores it."""
+OPENED = "report.html"
+"""The page in the store that `report --open` writes where no name is given."""
 
 
 def evaluate(
@@ -36,8 +45,13 @@ def evaluate(
     strict: options.Strict = False,
     dry_run: options.DryRun = False,
     no_cache: options.NoCache = False,
+    more_trials: options.MoreTrials = 0,
     offline: options.Offline = False,
     reuse: options.Reuse = None,
+    watch: Annotated[
+        bool,
+        option("Options", "Run again when a prompt, evalset or scorer changes.", "--watch", "-w"),
+    ] = False,
 ) -> int:
     """Compare prompts with what production runs, and decide.
 
@@ -47,6 +61,7 @@ def evaluate(
       llmops eval                                every prompt
       llmops eval intent --dry-run               what it would call and cost
       llmops eval intent --case b77-0211 -v      one case in full
+      llmops eval intent --watch                 again after each change
       llmops eval --changed main --github        in a pull request
 
     Exit codes: 0 passed, 1 worse than the baseline, 3 something was not measured,
@@ -54,22 +69,31 @@ def evaluate(
     """
     from llmops_cli.run.selection import EvalOptions
 
-    return _evaluated(
-        context,
-        EvalOptions(
-            selection=options.selection(select, compare),
-            base=compare.base,
-            changed=select.changed,
-            require_baseline=compare.require_baseline,
-            strict=strict,
-            offline=offline,
-            fresh=no_cache,
-            dry_run=dry_run,
-            budget=limits.budget(),
-            reuse=reuse or (),
-        ),
-        sinks,
+    eval_options = EvalOptions(
+        selection=options.selection(select, compare),
+        base=compare.base,
+        changed=select.changed,
+        require_baseline=compare.require_baseline,
+        strict=strict,
+        offline=offline,
+        no_cache=no_cache,
+        more_trials=more_trials,
+        dry_run=dry_run,
+        budget=limits.budget(),
+        reuse=reuse or (),
     )
+    if not watch:
+        return _evaluated(context, eval_options, sinks).exit_code
+    unfit = {
+        "--json": sinks.as_json,
+        "--github": sinks.github,
+        "--no-cache": no_cache,
+        "--more-trials": more_trials,
+    }
+    for flag, value in unfit.items():
+        if value:
+            raise Refused(f"--watch and {flag} don't go together", hint=f"remove {flag}")
+    return _watched(context, eval_options, sinks)
 
 
 def compare(
@@ -124,7 +148,7 @@ def compare(
     eval_options = EvalOptions(
         strict=strict,
         offline=offline,
-        fresh=no_cache,
+        no_cache=no_cache,
         dry_run=dry_run,
         budget=limits.budget(),
     )
@@ -137,7 +161,7 @@ def compare(
         return _side_by_side(context, several, eval_options, sinks)
     before, after = names
     between = Between(before, after, prompts=prompts or (), evalsets=evalset or ())
-    return _evaluated(context, replace(eval_options, between=between), sinks)
+    return _evaluated(context, replace(eval_options, between=between), sinks).exit_code
 
 
 def _side_by_side(
@@ -227,13 +251,41 @@ def measure(
             deliver.commit(find_root(context.obj), deliver.evidence_message(measured.evidence))
     output.report(measured.report, measured.run)
     for name in measured.without_evidence:
-        output.say(f"no evidence of {name} recorded: something was not measured")
+        output.say(f"no evidence recorded of {name}: something was not measured")
     for evidence in measured.evidence:
         output.say(f"evidence: {evidence.digest}")
     return measured.report.exit_code
 
 
-def _evaluated(context: typer.Context, eval_options: EvalOptions, sinks: RunSinks) -> int:
+def _watched(context: typer.Context, eval_options: EvalOptions, sinks: RunSinks) -> int:
+    """Evaluate now and after each change, until Ctrl-C. The limits hold for all runs together."""
+    from datetime import UTC, datetime
+
+    from llmops_cli.commands.rerun import changed_files
+    from llmops_cli.gate.wording import listed
+    from llmops_cli.project.project import find_root
+
+    named: set[str] = set()
+    for files in changed_files(find_root(context.obj), named):
+        output = sinks.output()
+        if files:
+            output.say(f"\nchanged: {listed(tuple(files))}")
+        try:
+            evaluated = _evaluated(context, replace(eval_options, now=datetime.now(UTC)), sinks)
+        except LlmopsError as error:
+            print_error(error.message, error.hint)
+        else:
+            if evaluated.exit_code == ExitCode.INTERRUPTED:
+                break
+            if evaluated.run is not None:
+                eval_options = replace(eval_options, budget=evaluated.run.budget)
+                named.update(*(run.scorers.files() for run in evaluated.run.evalset_runs))
+        output.say("watching for changes; Ctrl-C ends it")
+        sys.stdout.flush()
+    return ExitCode.INTERRUPTED
+
+
+def _evaluated(context: typer.Context, eval_options: EvalOptions, sinks: RunSinks) -> Evaluated:
     """Run an evaluation and write its reports."""
     from llmops_cli.commands.evaluate import evaluate as run_evaluation
 
@@ -243,9 +295,9 @@ def _evaluated(context: typer.Context, eval_options: EvalOptions, sinks: RunSink
         evaluated = run_evaluation(context.obj, eval_options, sinks=files, progress=progress)
     if evaluated.report is None or evaluated.run is None:
         _show_plan(output, evaluated.plan)
-        return 0
-    output.report(evaluated.report, evaluated.run)
-    return evaluated.report.exit_code
+    else:
+        output.report(evaluated.report, evaluated.run)
+    return evaluated
 
 
 def _show_plan(output: Output, plan: Plan) -> None:
@@ -278,14 +330,16 @@ def report(
     from llmops_cli.core.redact import Redactor
     from llmops_cli.project.project import find_root
     from llmops_cli.report.finished_run import last_report, read_report, write_earlier_reports
+    from llmops_cli.run.workspace import checked_store
 
     files = sinks.files()
-    root = context.obj if file is not None else find_root(context.obj)
-    source = last_report(root) if file is None else file
+    page, store = sinks.html, context.obj
+    if file is None or (open_page and page is None):
+        store = checked_store(find_root(context.obj), os.environ)
+    source = last_report(store) if file is None else file
     earlier = read_report(source)
-    page = sinks.html
     if open_page and page is None:
-        page = find_root(context.obj) / OPENED
+        page = store / OPENED
         files.append(partial(FORMS["html"], page))
     output = sinks.output()
     write_earlier_reports(files, earlier, file, Redactor.of(os.environ))

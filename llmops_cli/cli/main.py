@@ -231,11 +231,9 @@ def _waiting(what: str) -> Iterator[None]:
 
 
 def _say(message: str, *, code: ExitCode, hint: str | None = None) -> int:
-    from llmops_cli.render.safe_text import terminal
+    from llmops_cli.cli.output import print_error
 
-    print(f"llmops: {terminal(message)}", file=sys.stderr)
-    if hint:
-        print(f"  {terminal(hint)}", file=sys.stderr)
+    print_error(message, hint)
     return code
 
 

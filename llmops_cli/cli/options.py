@@ -6,6 +6,7 @@ command takes whole. Within a panel, what few people need stands last.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from dataclasses import dataclass, fields, is_dataclass
 from functools import wraps
@@ -17,6 +18,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, get_type_hints
 import typer
 
 from llmops_cli.core.errors import Refused
+from llmops_cli.core.store_folder import store_folder
 
 if TYPE_CHECKING:
     from llmops_cli.engine.budget import Budget
@@ -40,8 +42,6 @@ def file_option(panel: str, help: str, *names: str) -> Any:  # noqa: A002, ANN40
 
 PROTECTED = (".llmops", "prompts", "evalsets")
 """Folders of the project that contain source files or evidence."""
-STORE = (".llmops", "store")
-"""Reports may be written there; its databases are never written over."""
 
 
 def outside_project(context: typer.Context, value: Path | None) -> Path | None:
@@ -64,7 +64,8 @@ def outside_project(context: typer.Context, value: Path | None) -> Path | None:
         root = find_root(context.obj)
     except Refused:
         return value  # there is no project; the command says so, if it needs one
-    if any(_belongs_to(root, path) for path in places) or _same(value, root / PROJECT_FILE):
+    store = store_folder(root, os.environ)
+    if any(_belongs_to(root, store, path) for path in places) or _same(value, root / PROJECT_FILE):
         raise Refused(
             f"{value} belongs to the project: reports are not written there",
             hint="name a file outside of prompts/, evalsets/ and .llmops/, as in run.jsonl.gz",
@@ -72,12 +73,14 @@ def outside_project(context: typer.Context, value: Path | None) -> Path | None:
     return value
 
 
-def _belongs_to(root: Path, path: Path) -> bool:
+def _belongs_to(root: Path, store: Path, path: Path) -> bool:
+    """Return whether `path` is the project's. Reports may be in the store, over no database."""
+    if any(path.is_relative_to(base) for base in (store, store.resolve())):
+        return ".sqlite" in path.name
     for base in (root, root.resolve()):
         if path.is_relative_to(base):
             parts = path.relative_to(base).parts
-            free = parts[:2] == STORE and ".sqlite" not in path.name
-            return parts[:1] != () and parts[0] in PROTECTED and not free
+            return parts[:1] != () and parts[0] in PROTECTED
     return False
 
 
@@ -284,7 +287,23 @@ def selection(select: Select, compare: Compare) -> Selection:
 
 Strict = Annotated[bool, option("Compare", "Exit 4 if the result is INCONCLUSIVE.", "--strict")]
 NoCache = Annotated[
-    bool, option("Cache", "Ignore cached results: run both sides again.", "--no-cache")
+    bool,
+    option(
+        "Cache",
+        "Ignore the cache, and leave it as it is.",
+        "--no-cache",
+    ),
+]
+MoreTrials = Annotated[
+    int,
+    option(
+        "Cache",
+        "Add N trials of every case, on both sides, to the cached ones.",
+        "--more-trials",
+        metavar="N",
+        min=0,
+        show_default=False,
+    ),
 ]
 Commit = Annotated[bool, option("Git", "Commit what is written under .llmops/.", "--commit")]
 Push = Annotated[bool, option("Git", "Commit, fetch and push the branch (never forced).", "--push")]

@@ -164,6 +164,15 @@ class Output:
         sys.stdout.write(redacted(text))
 
 
+def print_error(message: str, hint: str | None = None) -> None:
+    """Print on standard error what is wrong, and what to do."""
+    from llmops_cli.render.safe_text import terminal
+
+    print(f"llmops: {terminal(message)}", file=sys.stderr)
+    if hint:
+        print(f"  {terminal(hint)}", file=sys.stderr)
+
+
 def redacted(text: str) -> str:
     """Return `text` without the secrets of the environment."""
     from llmops_cli.core.redact import Redactor

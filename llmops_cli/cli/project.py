@@ -55,7 +55,8 @@ def check(
 ) -> None:
     """Check the project's files for mistakes. Calls nothing.
 
-    Renders every case and checks every scorer's options. Shows what each evalset can and cannot
+    Renders every case, and refuses with file and line what eval would refuse before its first
+    call, in any environment. Keys need not be set. Shows what each evalset can and cannot
     show, and which judges are not calibrated. Takes file names so that pre-commit can pass them.
     """
     from llmops_cli.commands.check import check_all
@@ -106,12 +107,14 @@ def render(
       llmops render support -i question="Where is my parcel?"
     """
     from llmops_cli.commands.render import rendered_request
+    from llmops_cli.render.json import as_json as plain
     from llmops_cli.run.workspace import open_workspace
 
     inputs = dict(_pair(text) for text in values or ())
     with open_workspace(context.obj) as workspace:
         request = rendered_request(workspace, prompt, case=case, inputs=inputs)
-    Output(as_json=as_json).show(request, _request(request))
+    named = {"json_schema": request.named_schema, "digest": request.digest}
+    Output(as_json=as_json).show({**plain(request), **named}, _request(request))
 
 
 def _pair(text: str) -> tuple[str, str]:
@@ -122,18 +125,29 @@ def _pair(text: str) -> tuple[str, str]:
 
 
 def _request(request: Request) -> Iterator[str]:
+    from llmops_cli.render.formatting import plain
     from llmops_cli.render.json import as_json
     from llmops_cli.render.safe_text import terminal
 
-    parameters = " ".join(f"{name}={value}" for name, value in request.parameters.items())
-    yield f"{request.provider}/{request.model}  {parameters}".rstrip()
+    def section(title: str, value: object) -> str:
+        text = json.dumps(as_json(value), indent=2, ensure_ascii=False)
+        return f"\n--- {title}\n{terminal(text)}"
+
+    sent = {**request.parameters, **request.extra_body}
+    if request.response_format is not None:
+        sent["response_format"] = request.response_format
+    parameters = " ".join(f"{name}={plain(as_json(value))}" for name, value in sent.items())
+    yield terminal(f"{request.provider}/{request.model}  {parameters}".rstrip())
     if request.document is not None:
-        text = json.dumps(as_json(request.document), indent=2, ensure_ascii=False)
-        yield f"\n--- document\n{terminal(text)}"
+        yield section("document", request.document)
     for message in request.messages:
         content = message.content
         text = content if isinstance(content, str) else json.dumps(as_json(content))
         yield f"\n--- {message.role}\n{terminal(text)}"
+    if request.tools:
+        yield section("tools", request.tools)
+    if request.named_schema is not None:
+        yield section("JSON schema", request.named_schema)
     yield f"\n{request.digest}"
 
 
@@ -310,7 +324,7 @@ def _import_lines(report: ImportReport, into: Path | None) -> Iterator[str]:
     if not report.written:
         yield "wrote nothing: --strict, and something would be lost"
     elif len(report.prompts) > 1:
-        yield f"next: {llmops} check, then {llmops} compare {' '.join(report.prompts[:2])}"
+        yield f"next: {llmops} check && {llmops} compare {' '.join(report.prompts[:2])}"
     else:
         yield f"next: {llmops} check"
 

@@ -54,6 +54,7 @@ def release(
     from llmops_cli.registry.deliver import release_message
     from llmops_cli.registry.release import release as release_prompts
     from llmops_cli.registry.status import prompts_to_release
+    from llmops_cli.run.comparison import destination
     from llmops_cli.run.workspace import open_workspace
 
     if changed and prompts:
@@ -63,6 +64,8 @@ def release(
         names = prompts_to_release(workspace, to) if changed else prompts
         releases = [] if changed and not names else release_prompts(workspace, names or ())
         new = [release.version for release in releases if release.new]
+        last = workspace.project.environments[-1].name
+        ways = [(it, destination(workspace, it.name, it.number, last)) for it in new]
         if commit and new:
             git_commit(workspace.root, release_message(new))
     output.rows(
@@ -77,8 +80,9 @@ def release(
         ],
         empty="nothing to release: every prompt is deployed as it is" if changed else NO_PROMPTS,
     )
-    for version in new:
-        output.say(f"next: llmops measure {version.address}")
+    for version, way in ways:
+        flag = "" if way.environment == last else f" --to {way.environment}"
+        output.say(f"next: llmops measure {version.address}{flag}")
 
 
 def promote(
@@ -182,7 +186,7 @@ def promote(
             promotion = promote_version(context.obj, request, environ=os.environ)
         else:
             hint = _same_command(context, "--yes") if from_working_copy else promotion.hint
-            promotion = replace(promotion, hint=f"{hint}   ({cost})" if hint else cost)
+            promotion = replace(promotion, hint=hint and f"{hint}   # {cost}")
     output.show(promotion, _promotion(version, promotion))
     if measured is not None and not measured.evidence:
         why = "; ".join(prompt.verdict.why for prompt in measured.report.prompts)
@@ -270,7 +274,7 @@ def _rollback(rollback: Rollback) -> Iterator[str]:
     for change in rollback.breaking:
         yield f"note: {change}: tell the callers of {left.address}"
     if rollback.still_in_working_copy:
-        yield f"next: the working copy is still {left.address}: revert or fix {left.name}"
+        yield f"note: the working copy is still {left.address}: revert or fix {left.name}"
 
 
 def date_and_time(at: str | None) -> str | None:
@@ -385,7 +389,7 @@ def bundle(
         versions = " and ".join(f"v{version.number}" for version in made.prompt(name).versions)
         output.say(f"{name}  {versions}")
     output.say(f"wrote {path}")
-    output.say(f"next: LLMOPS_BUNDLE={path}")
+    output.say(f"next: export LLMOPS_BUNDLE={shlex.quote(str(path))}")
 
 
 def verify(
@@ -434,7 +438,8 @@ def _verification(verification: Verification, *, strict: bool) -> Iterator[str]:
 
 def _problems(problems: Iterable[RegistryProblem], *, strict: bool) -> Iterator[str]:
     for problem in problems:
-        word = "warning" if problem.warning and not strict else "BROKEN"
+        warning = "no longer runs" if problem.past else "warning"
+        word = "BROKEN" if problem.fails(strict=strict) else warning
         yield f"  {word}  {problem.where}: {problem.message}"
 
 
@@ -491,7 +496,7 @@ def _growth(growth: RegistryGrowth, *, strict: bool) -> Iterator[str]:
     yield "the registry has only grown" if passes else "the registry has NOT only grown"
     if not passes:
         yield (
-            f"next: if this branch is behind {growth.base}: git merge {growth.base}; "
+            f"note: if this branch is behind {growth.base}: git merge {growth.base}; "
             f"else git checkout {growth.base} -- FILE"
         )
 

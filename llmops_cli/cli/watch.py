@@ -16,6 +16,7 @@ from llmops_cli.core.errors import Refused, UnknownName
 
 if TYPE_CHECKING:
     from llmops_cli.core.records import Event
+    from llmops_cli.core.redact import Redactor
     from llmops_cli.project.project import Project
     from llmops_cli.watch.spans import Counts
     from llmops_cli.watch.store import TraceStore
@@ -74,7 +75,6 @@ def watch(
         decide_all,
         hour_of,
     )
-    from llmops_cli.watch.store import TraceStore
 
     project = open_project(context.obj)
     name = environment or project.environments[-1].name
@@ -93,7 +93,7 @@ def watch(
     production = Production(
         root=project.root,
         settings=project.watch[name],
-        store=TraceStore(project.root, redact),
+        store=_open_store(project.root, redact),
         models=project.models,
         events=_events(project, name),
     )
@@ -159,10 +159,9 @@ def traces(
     from llmops_cli.core.redact import Redactor
     from llmops_cli.core.watch import SpanNames
     from llmops_cli.run.workspace import open_project
-    from llmops_cli.watch.store import TraceStore
 
     project = open_project(context.obj)
-    store = TraceStore(project.root, Redactor.of(os.environ))
+    store = _open_store(project.root, Redactor.of(os.environ))
     output = Output(as_json=as_json)
     if action == "add":
         if not names:
@@ -188,6 +187,16 @@ def traces(
             )
         output.objects(kept)
     return 0
+
+
+def _open_store(root: Path, redact: Redactor) -> TraceStore:
+    """Return the stored calls. Raises `Refused` if they came with the checkout."""
+    from llmops_cli.run.workspace import refuse_committed
+    from llmops_cli.watch.store import TraceStore
+
+    store = TraceStore(root, redact)
+    refuse_committed(store.folder, root)
+    return store
 
 
 def _added(output: Output, added: int, counts: Counts) -> int:
@@ -238,7 +247,8 @@ def _draft(
     file = project.root / FOLDER / f"{evalsets[0].name}{DRAFTS}"
     earlier = file.read_text(encoding="utf-8") if file.exists() else ""
     known += [
-        Case(id=row["id"], inputs=row["inputs"]) for row in map(json.loads, earlier.splitlines())
+        Case(id=row.get("id") or "", inputs=row.get("inputs") or {})
+        for row in map(json.loads, earlier.splitlines())
     ]
     drafts = draft_cases(
         store.messages(), project.prompts[name], known, kinds=kinds, most=most, keep_pii=keep_pii
@@ -252,7 +262,7 @@ def _draft(
             f"{len(drafts.cases)} drafts in {file.relative_to(project.root)}",
             f"left out: {drafts.near} like a case, {drafts.credentials} with a credential",
             f"left out: {drafts.without_inputs} without inputs; masked: {drafts.masked}",
-            "next: fill in `expected`, remove `draft: true`, then llmops check",
+            "next: llmops check   # after filling in `expected` and removing `draft: true`",
         ],
     )
 

@@ -24,7 +24,7 @@ from llmops_cli.run.endpoints import secrets_of
 from llmops_cli.run.evalset_run import EvalsetRun
 from llmops_cli.run.prepare import refusals, unfit_judges, unplanned
 from llmops_cli.run.selection import EvalOptions, Selection
-from llmops_cli.run.workspace import Workspace, open_workspace, options_check
+from llmops_cli.run.workspace import Workspace, checked_store, open_workspace, options_check
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -61,7 +61,8 @@ class Checked:
 def check_all(start: Path) -> Checked:
     """Read, validate and render everything. Raises `InvalidFiles` with every problem."""
     root = find_root(start)
-    project, evalsets = check_project(root, catalog(), check=options_check(root, environ={}))
+    check, store = options_check(root, environ={}), checked_store(root, os.environ)
+    project, evalsets = check_project(root, catalog(), check=check, store=store)
     specs = {evalset.name: _specs(evalset) for evalset in evalsets}
     problems = [problem for evalset in evalsets for problem in _unrenderable(project, evalset)]
     if not problems:

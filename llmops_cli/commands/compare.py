@@ -16,7 +16,14 @@ import numpy as np
 from llmops_cli.core.errors import ExitCode, Refused
 from llmops_cli.core.policy import Decision, NoWorse, Policy
 from llmops_cli.core.ports import Progress
-from llmops_cli.core.report import ComparedEvalset, ComparedTarget, EvalsetReport, Plan, SideBySide
+from llmops_cli.core.report import (
+    ComparedEvalset,
+    ComparedTarget,
+    EvalsetReport,
+    Plan,
+    PromptReport,
+    SideBySide,
+)
 from llmops_cli.gate.comparison import PASS_METRIC, Comparison
 from llmops_cli.gate.score_test import lower_end, reference, sample, upper_end
 from llmops_cli.render.formatting import notes
@@ -102,6 +109,7 @@ def _measured_only(selected: EvalsetSelection) -> EvalsetSelection:
 
 def _side_by_side(workspace: Workspace, run: Run, names: Mapping[str, str]) -> SideBySide:
     report = build_report(run)
+    named = replace(report, prompts=tuple(_named(prompt, names) for prompt in report.prompts))
     reports = (evalset for prompt in report.prompts for evalset in prompt.evalsets)
     rows: dict[tuple[str, str], list[ComparedTarget]] = {}
     runs: dict[tuple[str, str], EvalsetRun] = {}
@@ -133,7 +141,15 @@ def _side_by_side(workspace: Workspace, run: Run, names: Mapping[str, str]) -> S
         calls=run.calls,
         reused=reused,
         cost=run.cost,
-        notes=(*notes(report), *workspace.results.notes),
+        notes=(*notes(named), *workspace.results.notes),
+    )
+
+
+def _named(prompt: PromptReport, names: Mapping[str, str]) -> PromptReport:
+    """Return the report with the target's name in place of the evalset's, for its notes."""
+    name = names[prompt.candidate]
+    return replace(
+        prompt, evalsets=tuple(replace(evalset, evalset=name) for evalset in prompt.evalsets)
     )
 
 

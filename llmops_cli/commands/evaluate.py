@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from llmops_cli.core.errors import Refused
+from llmops_cli.core.errors import ExitCode, Refused
 from llmops_cli.core.ports import Progress
 from llmops_cli.core.report import Plan, Report
 from llmops_cli.report.build import build_report
@@ -32,6 +32,11 @@ class Evaluated:
     report: Report | None
     run: Run | None = None
 
+    @property
+    def exit_code(self) -> ExitCode:
+        """Return what the command exits with."""
+        return ExitCode.DONE if self.report is None else self.report.exit_code
+
 
 def unseen(_done: int, _planned: int, _failed: int) -> None:
     """Ignore progress."""
@@ -52,6 +57,8 @@ def evaluate(
     a call is in the report.
     """
     options = options or EvalOptions()
+    if options.no_cache and options.reuse:
+        raise Refused("--no-cache ignores what --reuse reads", hint="remove one of the two")
     with open_workspace(start, environ=environ, base=options.base) as workspace:
         reuse_runs(workspace, options.reuse)
         if options.between is not None:
@@ -91,6 +98,6 @@ def _evaluate(
             for name, verdict in run.verdicts.items()
         }
     report = build_report(run)
-    store_report(workspace.root, report, redact=workspace.redact)
+    store_report(workspace.store, report, redact=workspace.redact)
     write_reports(sinks, run, report, workspace.redact)
     return Evaluated(plan=plan, report=report, run=run)

@@ -194,7 +194,10 @@ def may_call(ci: CiContext | None, *, secrets: bool) -> str | None:
     """
     if ci is None or not ci.foreign or not secrets:
         return None
-    return f"this change is {_origin(ci)}, and there are secrets within its reach"
+    why = f"this change is {_origin(ci)}, and there are secrets within its reach"
+    if ci.event == "unknown":
+        return f"{why} (set {TRUSTED}=true if only people who may write to it start this job)"
+    return f"{why} (if you trust it, push it to a branch of {ci.base})" if ci.base else why
 
 
 def _origin(ci: CiContext) -> str:

@@ -56,7 +56,7 @@ class Refused(LlmopsError):
 
     def at(self, place: Location | None) -> Self:
         """Give it the line that it is about, and return it."""
-        if place is not None:
+        if place is not None and self.place is None:
             self.place, self.message = place, f"{place}: {self.message}"
             self.args = (self.message,)
         return self

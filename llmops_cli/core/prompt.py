@@ -11,6 +11,7 @@ cases: they affect the verdict but are in no cache key, so changing them causes 
 from __future__ import annotations
 
 import ipaddress
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -33,6 +34,8 @@ FROM_ENVIRONMENT = "env:"
 Role: TypeAlias = Literal["system", "developer", "user", "assistant", "tool"]
 ResponseFormat: TypeAlias = Literal["text", "json_object", "json_schema", "embedding"]
 """`embedding`: the answer's text is a JSON array of floats; the messages are one user turn."""
+SCHEMA_NAME = 64
+"""Characters that APIs allow in a schema's name."""
 StructuredOutput: TypeAlias = Literal["json_schema", "json_object", "none"]
 """What a server can enforce: a JSON Schema, any JSON object, nothing."""
 
@@ -234,6 +237,19 @@ class Request:
     tools: tuple[Mapping[str, Json], ...] = ()
     timed: bool = False
     """The time to the first token is wanted, which only a stream shows: part of no key."""
+
+    @property
+    def named_schema(self) -> Mapping[str, Json] | None:
+        """Return the schema as an API takes it: with its own name, or its title for one."""
+        if self.json_schema is None:
+            return None
+        inner = self.json_schema.get("schema")
+        wrapped = (
+            self.json_schema if isinstance(inner, Mapping) else {"schema": dict(self.json_schema)}
+        )
+        schema = inner if isinstance(inner, Mapping) else self.json_schema
+        title = re.sub(r"[^A-Za-z0-9_-]+", "_", str(schema.get("title", ""))).strip("_")
+        return {"name": title[:SCHEMA_NAME] or "answer", "strict": True, **wrapped}
 
     @cached_property
     def digest(self) -> str:

@@ -58,6 +58,8 @@ class ShownTrial:
     """None: the trial failed, or its text is not stored here."""
     failure: str | None = None
     """What went wrong, in one sentence."""
+    attempted: bool = True
+    """Whether its call was made; False: the run ended before, or its budget did."""
     finish_reason: str | None = None
     tool_calls: Json = None
     contexts: tuple[str, ...] | None = None

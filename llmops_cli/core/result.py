@@ -141,6 +141,14 @@ class FailureKind(Enum):
     BUDGET = "budget"
     NOT_ATTEMPTED = "not_attempted"
 
+    @property
+    def attempted(self) -> bool:
+        """Whether a call was made and failed; others are missing, and no errors."""
+        return self not in NEVER_MADE
+
+
+NEVER_MADE = frozenset({FailureKind.NOT_ATTEMPTED, FailureKind.BUDGET, FailureKind.NO_RECORD})
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Failure:

@@ -31,24 +31,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from llmops_cli.core.errors import Refused, UnknownName
-from llmops_cli.core.policy import Policy
-from llmops_cli.core.result import CaseResult, FailureKind, Metric, SideResult, Trial
+from llmops_cli.core.policy import Policy, at_look
+from llmops_cli.core.result import NEVER_MADE, CaseResult, FailureKind, Metric, SideResult, Trial
 from llmops_cli.gate.score_test import Counts, Floats, Groups
-
-TRIALS_BY_LOOK: Mapping[int, int] = {1: 1, 2: 3, 3: 5}
-"""Trials per case and side at each look under `on_inconclusive: rerun`."""
-SHARES: Mapping[int, float] = {1: 0.5, 2: 0.25, 3: 0.25}
-"""The part of α and β that each look may spend: at the full rates each, PASS at a true loss of the
-margin would rise to 7.5–8.9%."""
-
-
-def at_look(policy: Policy, look: int) -> Policy:
-    """Return the policy with the error rates that one look may spend; as it is without `rerun`."""
-    if policy.on_inconclusive != "rerun":
-        return policy
-    share = SHARES[look]
-    return replace(policy, alpha=policy.alpha * share, beta=policy.beta * share)
-
 
 Flags: TypeAlias = NDArray[np.bool_]
 
@@ -183,6 +168,15 @@ class Comparison:
     def has_baseline(self) -> bool:
         """Whether any case has a baseline side."""
         return bool(self.baseline.present.any())
+
+    def without(self, cases: Collection[str]) -> Comparison:
+        """Return the comparison as if both sides lacked `cases`."""
+        left = np.array([case not in cases for case in self.cases], dtype=np.bool_)
+        return replace(
+            self,
+            candidate=replace(self.candidate, present=self.candidate.present & left),
+            baseline=replace(self.baseline, present=self.baseline.present & left),
+        )
 
     @property
     def paired(self) -> Flags:
@@ -347,6 +341,19 @@ class GateInput:
     """Which look this is under `on_inconclusive: rerun`: 1, 2 or 3."""
     new: bool = False
     """Whether the change adds the evalset: at the base revision, it did not gate the prompt."""
+    added: Collection[str] = ()
+    """Cases that the change adds to an evalset of the base."""
+
+    @property
+    def of_base(self) -> GateInput:
+        """The gate input on the cases that the base has."""
+        return replace(
+            self,
+            comparison=self.comparison.without(self.added),
+            anchors={
+                version: anchor.without(self.added) for version, anchor in self.anchors.items()
+            },
+        )
 
     @property
     def rates(self) -> Policy:
@@ -357,8 +364,6 @@ class GateInput:
 Table: TypeAlias = Mapping[str, tuple[int, Metric]]
 """Metrics by label, numbered from 1: number 0 is `pass`."""
 
-NEVER_MADE = frozenset({FailureKind.NOT_ATTEMPTED, FailureKind.BUDGET, FailureKind.NO_RECORD})
-"""Failures of trials that weren't attempted: they count as missing, not as errors."""
 OWN = 6
 """Numbers at the start of a side's row, before sum and count of each metric."""
 

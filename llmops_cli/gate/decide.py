@@ -8,20 +8,35 @@ are INCOMPLETE: omitting a rule from a policy never turns unmeasured cases into 
 are adjusted (Holm) over every `no_worse` and `anchor` comparison decided together: those of one
 prompt over all its evalsets, and in `decide_all` those of all prompts. Each evalset that the change
 adds is a family of its own: it can block, and makes no regression on another one less significant.
+So are cases that it adds to an evalset: quality is decided with them, and again without them.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from itertools import accumulate, chain
 from typing import NamedTuple
 
-from llmops_cli.core.policy import Coverage, Decision, Errors, Finding, OnInconclusive, Verdict
+from llmops_cli.core.policy import (
+    Anchor,
+    Coverage,
+    Decision,
+    Errors,
+    Finding,
+    Floor,
+    NoWorse,
+    OnInconclusive,
+    Regressed,
+    Verdict,
+)
 from llmops_cli.core.report import SliceSummary
 from llmops_cli.gate import rules
 from llmops_cli.gate.comparison import PASS_METRIC, Comparison, GateInput
 from llmops_cli.gate.paired_test import Measured, judge, pairs
 
+DILUTED = (NoWorse, Anchor, Floor, Regressed)
+"""Rules that a change would meet by adding enough cases that pass."""
 STRICTEST_FIRST: Sequence[OnInconclusive] = ("fail", "rerun", "warn")
 
 
@@ -36,7 +51,7 @@ def decide(gate_inputs: Sequence[GateInput]) -> Verdict:
 def decide_all(prompts: Mapping[str, Sequence[GateInput]]) -> Mapping[str, Verdict]:
     """Return the verdicts on several prompts, regressions adjusted over all of them together."""
     measured = {
-        prompt: [(item, finding) for item in gate_inputs for finding in _findings(item)]
+        prompt: [measured for item in gate_inputs for measured in _measured(item)]
         for prompt, gate_inputs in prompts.items()
     }
     together = _adjusted(chain.from_iterable(measured.values()))
@@ -44,15 +59,18 @@ def decide_all(prompts: Mapping[str, Sequence[GateInput]]) -> Mapping[str, Verdi
     for prompt, findings in measured.items():
         alone = _adjusted(findings)
         decided = tuple(
-            judge(
-                finding,
-                together=together[id(finding)].p,
-                alone=alone[id(finding)].p,
-                family=together[id(finding)].family,
+            _of_base(
+                item,
+                judge(
+                    finding,
+                    together=together[id(finding)].p,
+                    alone=alone[id(finding)].p,
+                    family=together[id(finding)].family,
+                )
+                if isinstance(finding, Measured)
+                else finding,
             )
-            if isinstance(finding, Measured)
-            else finding
-            for _, finding in findings
+            for item, finding in findings
         )
         verdicts[prompt] = _verdict(decided, prompts[prompt])
     return verdicts
@@ -118,6 +136,25 @@ def _adjusted(findings: Iterable[tuple[GateInput, Finding | Measured]]) -> dict[
             tested, holm([item.estimate.p_regression for item in tested]), strict=True
         )
     }
+
+
+def _measured(gate_input: GateInput) -> Iterator[tuple[GateInput, Finding | Measured]]:
+    """Yield every finding with the gate input that it is of."""
+    if not gate_input.added:
+        yield from ((gate_input, finding) for finding in _findings(gate_input))
+        return
+    whole, of_base = replace(gate_input, new=True, added=()), gate_input.of_base
+    yield from ((whole, finding) for finding in _findings(whole))
+    for rule in gate_input.policy.rules:
+        if isinstance(rule, DILUTED):
+            yield of_base, rules.DECISIONS[type(rule)](rule, of_base)
+
+
+def _of_base(item: GateInput, finding: Finding) -> Finding:
+    """Return `finding`, and say so where it is about the cases of the base only."""
+    if not item.added:
+        return finding
+    return replace(finding, why=f"without the cases that this change adds, {finding.why}")
 
 
 def _findings(gate_input: GateInput) -> list[Finding | Measured]:

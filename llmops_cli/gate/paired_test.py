@@ -27,17 +27,19 @@ from statistics import NormalDist
 import numpy as np
 
 from llmops_cli.core.errors import Refused
-from llmops_cli.core.policy import Anchor, Decision, Estimate, Finding, NoWorse, Policy, rule_name
-from llmops_cli.core.prompt import Case
-from llmops_cli.gate.comparison import (
-    NO_BASELINE,
+from llmops_cli.core.policy import (
     TRIALS_BY_LOOK,
-    Comparison,
-    Flags,
-    GateInput,
+    Anchor,
+    Decision,
+    Estimate,
+    Finding,
+    NoWorse,
+    Policy,
     at_look,
-    pooled_means,
+    rule_name,
 )
+from llmops_cli.core.prompt import Case
+from llmops_cli.gate.comparison import NO_BASELINE, Comparison, Flags, GateInput, pooled_means
 from llmops_cli.gate.score_test import (
     FEWEST_GROUPS,
     NORMAL,

@@ -34,6 +34,7 @@ from llmops_cli.core.policy import (
     Tokens,
     rule_name,
 )
+from llmops_cli.core.result import FailureKind
 from llmops_cli.gate.comparison import (
     NO_BASELINE,
     PASS_METRIC,
@@ -347,9 +348,12 @@ def _errors_of(name: str, side: SideTotals) -> str:
     what = f"{without_result} of {counted(side.planned, f'{name} call')} failed"
     if not without_result:
         return what
-    causes = [f"{n} {kind}" for kind, n in side.failures.items()]
+    kinds = {FailureKind(kind): n for kind, n in side.failures.items()}
+    causes = [f"{n} {kind.value.replace('_', ' ')}" for kind, n in kinds.items() if kind.attempted]
     causes += [f"{side.unscored} unscored"] if side.unscored else []
-    return f"{what}, {percent(without_result / side.planned)}: {', '.join(causes)}"
+    skipped = sum(n for kind, n in kinds.items() if not kind.attempted)
+    tail = f"; {skipped} not attempted" if skipped else ""
+    return f"{what}, {percent(without_result / side.planned)}: {', '.join(causes)}{tail}"
 
 
 def coverage(_rule: Coverage, gate_input: GateInput) -> Finding:

@@ -6,6 +6,7 @@ What is written is checked like any project before it touches the disk, so that 
 
 from __future__ import annotations
 
+import re
 import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
@@ -28,6 +29,7 @@ from llmops_cli.importers.source import CODE, ImportFolder, Node, Note, read_doc
 from llmops_cli.plugins.catalog import catalog
 from llmops_cli.project.paths import MAX_CASES, MAX_FILE, Folder, Unreadable
 from llmops_cli.project.project import PROJECT_FILE, load_project
+from llmops_cli.project.schema import NAME, PATTERNS
 from llmops_cli.stores.atomic import write_bytes
 
 GENERIC = frozenset({"promptfooconfig", "samples", "evals", "config", "test", "tests", ""})
@@ -76,6 +78,8 @@ def import_files(source: Path, options: ImportOptions) -> ImportReport:
     Raises `Refused` if nothing can be imported, or a file exists already, and `InvalidFiles`
     if `source` cannot be read.
     """
+    if options.name is not None and not re.fullmatch(NAME, options.name):
+        raise Refused(f"{options.name!r} is not a name of a prompt", hint=PATTERNS[NAME])
     known = catalog()
     provider = (options.model or FALLBACK).partition("/")[0]
     if provider not in known.providers:

@@ -4,7 +4,7 @@ Keys never stand in a file: a model names the environment variable that holds it
 header may be `env:NAME`.
 
 The files of local models are named by their bytes. Weights weigh gigabytes and hardly ever change,
-and every command needs their names, so a file's digest is cached in `.llmops/store/weights.json`
+and every command needs their names, so a file's digest is cached in the store's `weights.json`
 beside its size and times, and the file is read again when any of them differs. A file that was
 written a moment ago is not cached: it may change once more within the same tick of the clock.
 
@@ -90,6 +90,8 @@ class ProjectContext:
     source: Source
     """Where the files come from."""
     check: Check | None = None
+    store: Path | None = None
+    """Where digests of weights are cached; None: nowhere."""
     models: Mapping[str, Model] = field(default_factory=dict)
     prompts: Mapping[str, Prompt] = field(default_factory=dict)
     default_scorers: Sequence[Any] = ()
@@ -222,7 +224,7 @@ class ModelReader:
         self._context = context
         self._source = source = context.source
         # Weights do not stand in git.
-        self._weights = Weights(source.root) if isinstance(source, Folder) else None
+        self._weights = Weights(source.root, context.store) if isinstance(source, Folder) else None
         self._document = document
         self._problems = problems
 
@@ -380,11 +382,11 @@ def local_identity(model: Model, kind: ProviderKind, weights: Weights | None) ->
 
 
 class Weights:
-    """Digests of the files and folders that a project's models name."""
+    """Digests of the files and folders that a project's models name, cached in `store`."""
 
-    def __init__(self, root: Path) -> None:
+    def __init__(self, root: Path, store: Path | None = None) -> None:
         self._root = root
-        self._file = root / ".llmops" / "store" / "weights.json"
+        self._file = None if store is None else store / "weights.json"
         self._cached = self._read()
 
     def digest(self, path: str) -> str | None:
@@ -404,7 +406,7 @@ class Weights:
 
     def save(self) -> None:
         """Cache what was read, where the project has a store."""
-        if not self._file.parent.is_dir() or self._cached == self._read():
+        if self._file is None or not self._file.parent.is_dir() or self._cached == self._read():
             return
         part = self._file.with_name(f".{self._file.name}.{os.getpid()}")
         with suppress(OSError):  # a folder that is only read: the next command reads again
@@ -429,7 +431,7 @@ class Weights:
 
     def _read(self) -> dict[str, CachedDigest]:
         with suppress(OSError, ValueError):
-            cached = json.loads(self._file.read_bytes())
+            cached = json.loads(self._file.read_bytes()) if self._file is not None else None
             if isinstance(cached, dict):
                 return {key: row for key, row in cached.items() if isinstance(row, list) and row}
         return {}
@@ -442,7 +444,12 @@ def _status(file: Path) -> list[int]:
 
 
 def _files(folder: Path) -> Iterator[Path]:
-    for place, folders, names in os.walk(folder, followlinks=False):
+    """Yield every file in `folder`; none where nothing is. Raises `OSError`."""
+
+    def refuse(error: OSError) -> None:
+        raise error
+
+    for place, folders, names in os.walk(folder, onerror=refuse) if folder.exists() else ():
         folders[:] = sorted(name for name in folders if not name.startswith("."))
         for name in sorted(names):
             file = Path(place, name)

@@ -115,7 +115,7 @@ class Folder:
     root: Path
 
     def read(self, path: str, *, limit: int) -> bytes:
-        full = self._resolve(path)
+        full = self.resolve(path)
         try:
             handle = os.open(full, FLAGS)
         except FileNotFoundError:
@@ -133,11 +133,12 @@ class Folder:
             return file.read()
 
     def files(self, folder: str) -> tuple[str, ...]:
-        full = self._resolve(folder)
+        full = self.resolve(folder)
         is_absent = not os.path.lexists(self.root / folder)
         return () if is_absent else tuple(sorted(self._walk(full, within(folder))))
 
-    def _resolve(self, path: str) -> Path:
+    def resolve(self, path: str) -> Path:
+        """Return where the links in `path` lead. Raises `Unreadable` if that is outside."""
         root = self.root.resolve()
         try:
             full = (root / within(path)).resolve()

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
 from llmops_cli.core.digest import Json
 from llmops_cli.core.errors import InvalidFiles, Location, Refused, UnknownName
+from llmops_cli.core.globs import matches
 from llmops_cli.core.policy import Environment
 from llmops_cli.core.ports import Catalog
 from llmops_cli.core.prompt import Evalset, Prompt
@@ -59,6 +60,10 @@ class Project(ProjectContext):
     """What is watched in production, by environment."""
     loaded: Mapping[str, Evalset] = field(default_factory=dict)
     """Evalsets with their cases, if they were read already."""
+
+    def is_code(self, path: str) -> bool:
+        """Return whether `trust` lists the file at `path`, by itself or in a command."""
+        return any(matches(path, glob) for entry in self.trust for glob in entry.split())
 
     def evalsets_of(self, prompt: str) -> tuple[str, ...]:
         """Return the names of the evalsets that gate `prompt`."""
@@ -162,25 +167,32 @@ def has_project_file(source: Source) -> bool:
 
 
 def load_project(
-    root: Path, catalog: Catalog, *, source: Source | None = None, check: Check | None = None
+    root: Path,
+    catalog: Catalog,
+    *,
+    source: Source | None = None,
+    check: Check | None = None,
+    store: Path | None = None,
 ) -> Project:
     """Return everything but the cases. Raises `InvalidFiles` with every problem at once.
 
-    `check` asks the scorers' own code about their options (`plugins.wrong_options`).
+    `check` asks the scorers' own code about their options (`plugins.wrong_options`). `store` is the
+    store's folder.
     """
     problems = Problems()
-    context = ProjectContext(catalog=catalog, source=source or Folder(root), check=check)
+    source = source or Folder(root)
+    context = ProjectContext(catalog=catalog, source=source, check=check, store=store)
     project = _Loader(root, context, problems).project()
     problems.refuse()
     return project
 
 
 def check_project(
-    root: Path, catalog: Catalog, *, check: Check | None = None
+    root: Path, catalog: Catalog, *, check: Check | None = None, store: Path | None = None
 ) -> tuple[Project, tuple[Evalset, ...]]:
     """Return everything with all cases. Raises `InvalidFiles` with every problem at once."""
     problems = Problems()
-    context = ProjectContext(catalog=catalog, source=Folder(root), check=check)
+    context = ProjectContext(catalog=catalog, source=Folder(root), check=check, store=store)
     project = _Loader(root, context, problems).project()
     evalsets = project.load_into(problems, project.evalsets)
     problems.refuse()

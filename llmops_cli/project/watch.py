@@ -9,11 +9,13 @@ from __future__ import annotations
 import re
 from collections.abc import Collection, Iterator, Mapping
 from dataclasses import replace
+from itertools import filterfalse
 from typing import Annotated, Any
 
 from pydantic import AfterValidator, Field
 
 from llmops_cli.core.errors import suggestion
+from llmops_cli.core.globs import is_plain
 from llmops_cli.core.watch import DAY, DEFAULT_ALARMS, WEEK, Alarm, SpanNames, WatchSettings
 from llmops_cli.project.paths import Problems
 from llmops_cli.project.schema import Text, Where, Written, validated
@@ -119,6 +121,10 @@ def read_watch(
         shape = validated(WrittenWatch, entry, where, problems, "watch", name)
         if shape is None:
             continue
+        for glob in filterfalse(is_plain, _globs(shape.source)):
+            hint = "`llmops traces add FILE` reads files elsewhere"
+            message = f"'{glob}' could leave the project: use a path below it"
+            problems.add(where("watch", name, "source"), message, hint)
         alarms = dict(DEFAULT_ALARMS)
         for position, item in enumerate(shape.alarms):
             place = ("watch", name, "alarms", position)

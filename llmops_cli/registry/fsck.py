@@ -5,6 +5,9 @@ renumbered. Rows and texts may have been deleted (`gc`), not changed. One revisi
 clone of depth 1 can tell. What was promoted since is decided a second time, by the policy at that
 revision: a policy cannot be weakened and used in one and the same change.
 
+A file of no known kind is a problem: no reader checks it, so nobody knows what it is for. So is a
+file of the store that git has: it would count as measured.
+
 All problems are reported at once, each with the file at fault.
 """
 
@@ -12,7 +15,7 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import pairwise
 from pathlib import Path
@@ -35,14 +38,23 @@ from llmops_cli.registry.recompute import BaselineRows, verdict_of
 from llmops_cli.registry.verify import ProblemCollector, RegistryProblem, pass_check
 from llmops_cli.run.workspace import AtRevision
 from llmops_cli.stores.calibrations import Calibrations
-from llmops_cli.stores.evidence import damage, has_rows
-from llmops_cli.stores.git import open_git
+from llmops_cli.stores.evidence import SUMMARY, check_summary, damage, has_rows
+from llmops_cli.stores.git import open_git, tracked_paths
 from llmops_cli.stores.registry import Registry
 from llmops_cli.stores.registry_files import FOLDER, exists, files_below, open_file
 
 _DELETABLE = (".cases.jsonl", ".texts.jsonl.gz")
 _VERSION = re.compile(rf"{FOLDER}/versions/(?P<name>.+)@v(?P<number>[0-9]+)/(?P<file>.+)")
 _EVENT = re.compile(rf"{FOLDER}/log/(?P<environment>[^/]+)/(?P<name>.+)/(?P<seq>[0-9]{{6}})\.json")
+_KNOWN = re.compile(
+    r"\.gitattributes|\.gitignore|schemas/[^/]+\.json|watch/[^/]+\.jsonl"
+    r"|versions/.+@v[0-9]+/(version\.json|files/.+)"
+    r"|evidence/.+@v[0-9]+/[0-9a-f]{12}\.(json|summary\.md|cases\.jsonl|texts\.jsonl\.gz)"
+    r"|log/[^/]+/.+/[0-9]{6}\.json|calibrations/[0-9a-f]{12}\.json"
+)
+"""Matches every file that llmops writes for git below its folder."""
+_LOCAL = re.compile(r"(store|traces)/.+|(.+/)?\.new-.+")
+"""Matches what it writes for one machine: git ignores it."""
 _APPEND_ONLY = tuple(f"{FOLDER}/{folder}/" for folder in ("versions", "evidence", "log"))
 
 
@@ -107,28 +119,28 @@ class _RegistryCheck:
         self._blobs = {path: blobs[path] for path in blobs if path.startswith(_APPEND_ONLY)}
         self._collector = ProblemCollector(root, Path(FOLDER))
         self._read = self._collector.read
+        files = files_below(self._registry.folder, on_error=self._collector.add_error)
+        self._present = [path.relative_to(root).as_posix() for path in files]
 
     def run(self) -> RegistryGrowth:
         """Compare and read everything."""
+        for path in self._unknown():
+            self._collector.add(
+                path, "llmops commits no such file: remove it from git, and delete it"
+            )
         here = set(self._files())
         added = here - set(self._blobs)
         for path, blob in sorted(self._blobs.items()):
             self._read(self._compare, path, blob)
-        for path in sorted(added):
-            match = _VERSION.fullmatch(path)
-            if match and path.removesuffix(match["file"]) + "version.json" in self._blobs:
-                message = f"it was added to a version that {self._base} has already"
-                self._collector.add(path, message)
+        self._check_added(added)
         self._read_versions()
         for path in sorted(filter(_is_statement, here)):
             evidence = self._read(self._registry.evidence_at, self._root / path)
             for error in damage(evidence) if evidence is not None else ():
                 self._collector.add_error(error)
         calibrations = Calibrations(self._root)
-        for file in (
-            self._read(calibrations.files) or ()
-        ):  # these may be replaced, and must be valid
-            self._read(calibrations.at, file)
+        for file in self._read(calibrations.files) or ():
+            self._read(calibrations.at, file)  # these may be replaced, and must be valid
         events = tuple(self._new_events(added))
         for event in events if self._base is not None else ():
             self._require_rows(event)
@@ -142,13 +154,20 @@ class _RegistryCheck:
             problems=self._collector.problems,
         )
 
+    def _unknown(self) -> Iterator[str]:
+        """Yield the paths, tracked or present, of no known kind."""
+        tracked = set(tracked_paths(self._root, FOLDER, or_at_head=False))
+        for path in sorted(tracked.union(self._present)):
+            name = path.removeprefix(f"{FOLDER}/")
+            local = path not in tracked and _LOCAL.fullmatch(name)
+            if not local and not _KNOWN.fullmatch(name):
+                yield path
+
     def _files(self) -> Iterator[str]:
         """Yield the files that may only be added to."""
-        for folder in _APPEND_ONLY:
-            for path in files_below(self._root / folder, on_error=self._collector.add_error):
-                name = path.relative_to(self._root).as_posix()
-                if ".new-" not in name:
-                    yield name
+        for name in self._present:
+            if name.startswith(_APPEND_ONLY) and ".new-" not in name:
+                yield name
 
     def _compare(self, path: str, blob: str) -> None:
         file = self._root / path
@@ -160,6 +179,21 @@ class _RegistryCheck:
                 content = opened.read()
             if _blob(content, like=blob) != blob:
                 self._collector.add(path, self._why_edited(path))
+
+    def _check_added(self, added: Iterable[str]) -> None:
+        """Check that nothing was added to an old version, and the summaries of new evidence."""
+        for path in sorted(added):
+            match = _VERSION.fullmatch(path)
+            if match and path.removesuffix(match["file"]) + "version.json" in self._blobs:
+                message = f"it was added to a version that {self._base} has already"
+                self._collector.add(path, message)
+            if path.endswith(SUMMARY):
+                self._read(self._check_summary, self._root / path)
+
+    def _check_summary(self, file: Path) -> None:
+        """Check that reviewers read what the statement says. Raises `IntegrityBroken`."""
+        statement = file.with_name(file.name.removesuffix(SUMMARY) + ".json")
+        check_summary(file, self._registry.evidence_at(statement))
 
     def _why_removed(self, path: str) -> str:
         event = _EVENT.fullmatch(path)

@@ -18,7 +18,7 @@ from llmops_cli.core.policy import Decision
 from llmops_cli.core.ports import Progress
 from llmops_cli.core.records import Evidence, Measurement, Provenance, SideFacts
 from llmops_cli.core.report import Plan, Report
-from llmops_cli.core.result import BASELINE, Completion
+from llmops_cli.core.result import Completion
 from llmops_cli.gate.calibration import calibration_records
 from llmops_cli.registry.release import released_number
 from llmops_cli.report.build import build_report, worst_exit_code
@@ -174,7 +174,6 @@ def _write(workspace: Workspace, run: Run, now: datetime) -> Evidence:
         measurement,
         [case for evalset_run in run.evalset_runs for case in evalset_run.case_results()],
         texts,
-        summary=summary(measurement),
         redact=workspace.redact,
     )
 
@@ -236,30 +235,3 @@ def _texts(workspace: Workspace, evalset_runs: Sequence[EvalsetRun]) -> Iterator
             for _, part in _parts([side]):
                 answers = side.completions(part).values()
                 yield from (answer for answer in answers if answer.digest not in committed)
-
-
-def summary(measurement: Measurement) -> str:
-    """Return about ten lines for reviewers of the pull request that adds this evidence."""
-    verdict, made = measurement.verdict, measurement.made
-    baseline = measurement.sides.get(BASELINE)
-    against = f"nothing: {measurement.environment} runs no version of it yet"
-    if baseline is not None:
-        against = f"v{baseline.version} ({measurement.environment}), {baseline.model}"
-    lines = [
-        f"# {measurement.name}@v{measurement.number}: {verdict.decision.value}",
-        "",
-        verdict.why,
-        "",
-        f"- compared with: {against}",
-        *(
-            f"- {facts.evalset}: {facts.cases} cases, "
-            f"scorers {', '.join(metric.label for metric in facts.metrics)}"
-            for facts in measurement.evalsets
-        ),
-        *(
-            f"- {finding.decision.value} {finding.rule}: {finding.why}"
-            for finding in verdict.findings
-        ),
-        f"- measured by {made.by} at {made.at} with llmops {measurement.llmops}",
-    ]
-    return "\n".join(lines) + "\n"

@@ -221,6 +221,7 @@ def _decide(
     """Return what the verdict allows; its event is not written yet."""
     verdict = answer.verdict
     exit_code, hint = ExitCode.DONE, None
+    look = f"llmops eval {request.address} --env {environment.name} --dry-run"
     match verdict.decision:
         case Decision.FAIL:
             exit_code = ExitCode.FAILED
@@ -229,10 +230,11 @@ def _decide(
         case Decision.INCONCLUSIVE if not _lacks_only_a_baseline(verdict, running):
             if environment.accept == "pass":
                 exit_code = ExitCode.INCONCLUSIVE
-                hint = f"{environment.name} accepts only PASS: add cases, or use a larger margin"
+                hint = f"{look}   # {environment.name} accepts only PASS: add cases"
             elif not request.accept_inconclusive:
                 exit_code = ExitCode.INCONCLUSIVE
-                hint = "add cases, or accept it and say why: --accept-inconclusive -m WHY"
+                accept = f"llmops promote {request.address} --to {environment.name}"
+                hint = f"{accept} --accept-inconclusive -m WHY   # or add cases"
     return Promotion(
         exit_code=exit_code, why=verdict.why, hint=hint, verdict=verdict, evidence=answer.evidence
     )

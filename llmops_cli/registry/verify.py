@@ -24,7 +24,7 @@ from llmops_cli.project.project import find_root
 from llmops_cli.registry.recompute import BaselineRows, verdict_of
 from llmops_cli.run.selection import environment_of
 from llmops_cli.run.workspace import open_project
-from llmops_cli.stores.bundle import Bundle, BundledPrompt, bundle_of, bundled_prompt
+from llmops_cli.stores.bundle import Bundle, BundledPrompt, bundled_prompt, read_bundle
 from llmops_cli.stores.calibrations import evidence_calibrations
 from llmops_cli.stores.evidence import damage, has_rows
 from llmops_cli.stores.registry import Registry, last_move
@@ -43,11 +43,17 @@ class RegistryProblem:
     message: str
     warning: bool = False
     """Recorded and allowed, but no proof: an override, a quarantined version. Fails `--strict`."""
+    past: bool = False
+    """A warning about what no longer runs: shown, and nothing fails."""
+
+    def fails(self, *, strict: bool) -> bool:
+        """Return whether a check fails by it; `strict` counts warnings about what runs."""
+        return not self.warning or (strict and not self.past)
 
 
 def pass_check(problems: Iterable[RegistryProblem], *, strict: bool) -> bool:
     """Return whether there is no problem; `strict` counts warnings too."""
-    return not any(strict or not problem.warning for problem in problems)
+    return not any(problem.fails(strict=strict) for problem in problems)
 
 
 class ProblemCollector:
@@ -66,9 +72,13 @@ class ProblemCollector:
         """Every problem so far, each once."""
         return tuple(self._problems)
 
-    def add(self, where: Path | str, message: str, *, warning: bool = False) -> None:
+    def add(
+        self, where: Path | str, message: str, *, warning: bool = False, past: bool = False
+    ) -> None:
         """Add a problem of the file `where`."""
-        problem = RegistryProblem(where=self._name(where), message=message, warning=warning)
+        problem = RegistryProblem(
+            where=self._name(where), message=message, warning=warning, past=past
+        )
         self._problems[problem] = None
 
     def add_error(self, error: IntegrityBroken) -> None:
@@ -187,6 +197,7 @@ class _PromptVerifier:
         self._collector = ProblemCollector(registry.folder.parent, chain)
         self._read = self._collector.read
         self._verdicts = 0
+        self._let_in: Event | None = None
         self._judges: tuple[Calibration, ...] = ()
         self._uncalibrated: tuple[str, ...] = ()
 
@@ -194,6 +205,7 @@ class _PromptVerifier:
         """Check every event, version and piece of evidence."""
         events = self._read(self._registry.history, self._environment, self._name) or ()
         moves = list(self._moves(events))
+        self._let_in = _let_in(events)
         evidence = self._evidence({event.to_version.number for event in events if event.to_version})
         ran_before = set[VersionRef | None]()
         for move in moves:
@@ -352,7 +364,24 @@ class _PromptVerifier:
             )
 
     def _add(self, event: Event, message: str, *, warning: bool = False) -> None:
-        self._collector.add(self._registry.event_file(event), message, warning=warning)
+        past = warning and event.action in LET_IN and event is not self._let_in
+        file = self._registry.event_file(event)
+        self._collector.add(file, message, warning=warning, past=past)
+
+
+LET_IN = ("promote", "override")
+"""The actions by which a version comes to an environment; a rollback goes back to one."""
+
+
+def _let_in(events: Sequence[Event]) -> Event | None:
+    """Return the event that last let in the version that runs."""
+    last = last_move(events)
+    came = (
+        event
+        for event in reversed(events)
+        if last and event.action in LET_IN and event.to_version == last.to_version
+    )
+    return next(came, None)
 
 
 def _uncited(event: Event, events: Sequence[Event], known: Mapping[str, Evidence]) -> str:
@@ -381,7 +410,7 @@ def _bundle_problems(
 ) -> tuple[RegistryProblem, ...]:
     """Return what is wrong with the bundle in `file`. Raises `Refused` if it cannot be read."""
     try:
-        shipped = bundle_of(file.read_bytes(), file)
+        shipped = read_bundle(file)
         if shipped.environment == environment:
             return compare_bundle(registry, shipped, str(file))
         message = f"it is a bundle of {shipped.environment}, not of {environment}"

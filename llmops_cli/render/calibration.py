@@ -62,6 +62,7 @@ def console_calibration(
         yield Text()
         yield writer.line(spent, "dim")
         yield from map(writer.note, _notes(calibration, causes, replaced))
+        yield from map(writer.note, _advice(calibration))
         yield from map(writer.next_step, _next(calibration))
 
     return Renderable(draw)
@@ -168,19 +169,25 @@ def _notes(
     yield f"calibrated: scorer {short(calibration.scorer)}, labels {labels}"
 
 
-def _next(calibration: Calibration) -> Iterator[str]:
-    address = f"{calibration.evalset}:{calibration.label}"
+def _lacks_labels(counts: Counts) -> bool:
+    return counts.n < FEWEST or min(counts.people_pass, counts.people_fail) < FEWEST_OF_EACH
+
+
+def _advice(calibration: Calibration) -> Iterator[str]:
+    """Say what no command does."""
     if calibration.status is CalibrationStatus.GATE:
         yield "commit .llmops/calibrations; `scale_margin: true` adjusts the margin by J"
         return
     if calibration.judge is not None and calibration.status is not CalibrationStatus.TOO_FEW:
         yield "mark it `advisory: true` until it may gate; eval and measure refuse it until then"
-    counts = calibration.counts
-    if counts.n < FEWEST or min(counts.people_pass, counts.people_fail) < FEWEST_OF_EACH:
-        yield f"more labels: llmops calibrate {address} --draft more.jsonl"
-    else:
+    if not _lacks_labels(calibration.counts):
         better = "fix its criteria or choose another model" if calibration.judge else "fix it"
         yield f"see where it differs from humans, and {better}"
+
+
+def _next(calibration: Calibration) -> Iterator[str]:
+    if calibration.status is not CalibrationStatus.GATE and _lacks_labels(calibration.counts):
+        yield f"llmops calibrate {calibration.address} --draft more.jsonl   # more labels"
 
 
 def _value_and_interval(figure: Figure | None, *, share: bool) -> tuple[str, str]:

@@ -11,6 +11,7 @@ import math
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from itertools import chain
 
 from llmops_cli.core.digest import Json
 from llmops_cli.core.errors import ExitCode
@@ -27,6 +28,7 @@ from llmops_cli.core.report import (
     ShownTrial,
     SideSummary,
 )
+from llmops_cli.core.result import FailureKind
 from llmops_cli.gate import wording
 from llmops_cli.gate.wording import listed, points
 
@@ -146,7 +148,7 @@ def answer(trial: ShownTrial | None) -> str:
     if trial is None:
         return "(no answer)"
     if trial.failure is not None:
-        return f"(failed: {trial.failure})"
+        return f"({'failed' if trial.attempted else 'not attempted'}: {trial.failure})"
     parts = []
     if trial.text is not None:
         parts.append(trial.text)
@@ -445,9 +447,12 @@ def _incomplete_cause(evalset: EvalsetReport, findings: Iterable[Finding]) -> st
     sides = [side for side in (evalset.candidate, evalset.baseline) if side is not None]
     cause = next((side.cause for side in sides if side.cause and side.failures), "")
     if not cause:
-        return next((f.why for f in findings if f.decision is Decision.INCOMPLETE), "")
-    skipped = sum(side.failures.get("not_attempted", 0) for side in sides)
-    failed = sum(sum(side.failures.values()) for side in sides) - skipped
+        unscored = (side.cause for side in sides if side.cause and side.unscored)
+        why = (f.why for f in findings if f.decision is Decision.INCOMPLETE)
+        return next(chain(unscored, why), "")
+    kinds = [(FailureKind(kind), n) for side in sides for kind, n in side.failures.items()]
+    skipped = sum(n for kind, n in kinds if not kind.attempted)
+    failed = sum(n for kind, n in kinds if kind.attempted)
     made = sum(side.called for side in sides) + failed
     return f"{cause}: {plural(made, 'call')} made, {skipped:,} not attempted"
 

@@ -141,6 +141,7 @@ TITLES: Mapping[str, str] = {
     "evalset": "what {} is evaluated on changes",
     "models": "the models of {} are called or priced differently",
     "code": "code that {} runs changes",
+    "calibrations": "a judge of {} is calibrated differently",
 }
 """Of annotations at what a change makes of the gate itself, by the rule that found it."""
 

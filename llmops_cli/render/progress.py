@@ -51,7 +51,7 @@ class RunProgress:
         self._began: float | None = None
         self._shown_at = 0.0
         self._shown_done = 0
-        self._done = self._planned = self._failed = 0
+        self._done = self._planned = self._failed = self._skipped = 0
         self._elapsed = 0.0
         self._slowed_by = ""
         self._waiting: tuple[str, float] | None = None
@@ -83,6 +83,10 @@ class RunProgress:
             self._done, self._planned, self._failed = done, planned, failed
             self._elapsed = now - self._began
             self._show(now)
+
+    def skipped(self, count: int) -> None:
+        """Take in how many of the calls that ended were not attempted."""
+        self._skipped = count
 
     def slowed_by(self, what: str) -> None:
         """Show why calls go on slowly or not at all; empty: they go on."""
@@ -129,6 +133,7 @@ class RunProgress:
     def _sentence(self) -> str:
         """Return `3 failed · 41.2/s · 6 s left`: all but the count."""
         parts = [f"{self._failed:,} failed"] if self._failed else []
+        parts += [f"{self._skipped:,} not attempted"] if self._skipped else []
         rate = self._done / self._elapsed if self._elapsed > 0 else 0.0
         if rate:
             parts.append(f"{rate:.1f}/s")

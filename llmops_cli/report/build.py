@@ -163,7 +163,7 @@ def _cause(side: Side) -> str:
     if any(kind is not FailureKind.NOT_ATTEMPTED for kind in kinds):
         del kinds[FailureKind.NOT_ATTEMPTED]
     if not kinds:
-        return ""
+        return next(_unscored(side), "")
     leading = kinds.most_common(1)[0][0]
     failure = next(failure for failure in side.state.failures.values() if failure.kind is leading)
     if leading is not FailureKind.AUTHENTICATION:
@@ -195,45 +195,65 @@ def _mean(values: Floats) -> float | None:
     return float(known.mean()) if len(known) else None
 
 
-def _after_pass(comparison: PromptComparison, *, partial: bool) -> Iterator[str]:
-    name, version, baseline = comparison.prompt, comparison.candidate.version, comparison.baseline
+def _after_pass(comparison: PromptComparison, *, partial: bool, measured: bool) -> Iterator[str]:
+    name, baseline = comparison.prompt, comparison.baseline
     unchanged = baseline and baseline.target.digest == comparison.candidate.target.digest
     if partial:
         yield f"{comparison.rerun_command}   # every case: a partial run is no evidence"
     elif unchanged or not comparison.against_environment:
         return
     elif comparison.other_model:
-        yield f"name the model in {name} and release it: a version freezes both"
+        yield f"llmops check   # after naming the model in {name}: a version freezes both"
     else:
-        address = name if version is None else f"{name}@v{version}"
-        yield f"llmops promote {address} --to {comparison.environment} -m 'why'"
+        yield _promotion(comparison, measured=measured)
+
+
+def _promotion(comparison: PromptComparison, *, measured: bool) -> str:
+    """Return the command that promotes the candidate, to the first environment that lacks it."""
+    name, version, to = comparison.prompt, comparison.candidate.version, comparison.destination
+    assert to is not None
+    address = name if version is None else f"{name}@v{version}"
+    has_evidence = version is None or (measured and to.environment == comparison.environment)
+    flags = [
+        f"--to {to.environment}",
+        *["--initial"] * to.first,
+        *["--measure"] * (not has_evidence),
+    ]
+    return f"llmops promote {address} {' '.join(flags)} -m 'why'"
 
 
 def _next_steps(comparison: PromptComparison, verdict: Verdict, run: Run) -> Iterator[str]:
-    name = comparison.prompt
+    """Yield commands that can be run as they are; what else to know is a comment."""
+    name, command = comparison.prompt, comparison.rerun_command
+    measured = any(item.own_baseline for item in run.evalsets_of(comparison))
+    if measured:
+        command = f"llmops measure {comparison.candidate.name} --to {comparison.environment}"
+    again = f"{command}   # or run the same command again"
     if run.interrupted:
-        yield "run the same command again: every answer is stored"
+        yield again + (": every answer is stored" if run.kept else "")
         return
     match verdict.decision:
         case Decision.PASS:
-            yield from _after_pass(comparison, partial=run.partial is not None)
+            yield from _after_pass(comparison, partial=run.partial is not None, measured=measured)
         case Decision.FAIL:
             stay = comparison.other_model and comparison.baseline
             first = f"stay with {stay.name}" if stay else f"fix {name}"
-            yield f"{first}, or look closer: {comparison.rerun_command} --verbose"
+            yield f"{comparison.rerun_command} --verbose   # look closer; {first}"
         case Decision.INCOMPLETE:
             sides = (side for item in run.evalsets_of(comparison) for side in item.sides)
             failures = (failure for side in sides for failure in side.state.failures.values())
             # calling again does not fix what is not retryable
             lasting = any(not failure.retryable for failure in failures)
-            fix = "fix what the notes say, then " if lasting else ""
-            yield f"{fix}run the same command again: only what is missing is called"
+            rest = ": only what is missing is called" if run.kept else ""
+            fix = "; first fix what the notes say" if lasting else ""
+            yield f"{again}{rest}{fix}"
         case Decision.INCONCLUSIVE if comparison.baseline is None:
-            version = comparison.candidate.version
-            address = name if version is None else f"{name}@v{version}"
-            yield f"llmops promote {address} --to {comparison.environment} --initial -m 'why'"
+            yield _promotion(comparison, measured=measured)
         case _:
-            yield "add cases to the evalset, or accept a wider margin in llmops.yaml"
+            yield (
+                f"{comparison.rerun_command} --dry-run   # what the cases can show: add cases, or "
+                "accept a wider margin in llmops.yaml"
+            )
 
 
 def source_locations(run: Run) -> SourceLocations:
@@ -287,16 +307,24 @@ def _causes(side: Side) -> Iterator[str]:
     """Say why trials failed or got no score: each kind once, in the words of its first."""
     role, failures = side.spec.role, side.state.failures.values()
     first = {failure.kind: failure.message for failure in reversed(failures)}
-    for kind, count in Counter(failure.kind for failure in failures).most_common():
+    counts = Counter(failure.kind for failure in failures).most_common()
+    # The cause first: what was not attempted after it is a consequence.
+    for kind, count in sorted(counts, key=lambda item: not item[0].attempted):
         trials = "trial" if count == 1 else "trials"
-        yield f"{count:,} {role} {trials} not measured: {first[kind]}"
+        what = "failed" if kind.attempted else "not attempted"
+        yield f"{count:,} {role} {trials} {what}: {first[kind]}"
+    yield from _unscored(side)
+
+
+def _unscored(side: Side) -> Iterator[str]:
+    """Say by label how many answers a scorer gave no score, and why: in the words of the first."""
     reasons: dict[str, list[str]] = {}
     for unscored in side.state.unscored.values():
         for label, reason in unscored.items():
             reasons.setdefault(label, []).append(reason)
     for label, whys in reasons.items():
         answers = "answer" if len(whys) == 1 else "answers"
-        yield f"{len(whys):,} {role} {answers} not scored by {label}: {whys[0]}"
+        yield f"{len(whys):,} {side.spec.role} {answers} not scored by {label}: {whys[0]}"
 
 
 def _judged_by_itself(evalset_run: EvalsetRun) -> Iterator[str]:

@@ -202,7 +202,10 @@ def _side(
 
 def _trial(trial: Trial, metrics: Mapping[str, Metric], *, confirming: bool = False) -> ShownTrial:
     if trial.failure is not None:
-        return ShownTrial(failure=trial.failure.message, confirming=confirming)
+        failure = trial.failure
+        return ShownTrial(
+            failure=failure.message, attempted=failure.kind.attempted, confirming=confirming
+        )
     return ShownTrial(
         text=trial.text,
         finish_reason=trial.finish_reason,
@@ -242,7 +245,8 @@ def _limit(metric: Metric, value: float) -> float | None:
     return metric.minimum if metric.minimum is not None and value < metric.minimum else None
 
 
-REPORTS = Path(".llmops") / "store" / "reports"
+REPORTS = "reports"
+"""Their folder in the store."""
 KEPT = 30
 """Reports of earlier runs that are stored."""
 
@@ -276,9 +280,9 @@ def entries_of(run: Run) -> Iterator[Entry]:
                 yield from _stored_results(evalset_run, side, positions)
 
 
-def store_report(root: Path, report: Report, *, redact: Redact) -> None:
+def store_report(store: Path, report: Report, *, redact: Redact) -> None:
     """Store `report` for `llmops report` and remove the oldest; a full disk is no error."""
-    folder = root / REPORTS
+    folder = store / REPORTS
     stored = _stored_reports(folder)
     number = int(stored[-1].stem) + 1 if stored else 1
     content = json.dumps(to_plain(report), sort_keys=True, ensure_ascii=True)
@@ -290,9 +294,9 @@ def store_report(root: Path, report: Report, *, redact: Redact) -> None:
         return
 
 
-def last_report(root: Path) -> Path:
+def last_report(store: Path) -> Path:
     """Return the stored report of the last run. Raises `Refused` if there is none."""
-    stored = _stored_reports(root / REPORTS)
+    stored = _stored_reports(store / REPORTS)
     if not stored:
         raise Refused("there is no report yet", hint="llmops eval makes one")
     return stored[-1]

@@ -21,13 +21,16 @@ from dataclasses import dataclass, field, fields, replace
 from fnmatch import fnmatchcase
 
 from llmops_cli.core.errors import InvalidFiles, Refused
+from llmops_cli.core.policy import Policy
 from llmops_cli.core.prompt import Case, Evalset, Limits, Model, Price
+from llmops_cli.core.records import instrument_of
 from llmops_cli.core.result import Metric
 from llmops_cli.gate.wording import cases, listed
 from llmops_cli.plugins.catalog import command_of
 from llmops_cli.project.project import Project, has_project_file, load_project
 from llmops_cli.run.selection import ResolvedTarget
 from llmops_cli.run.workspace import AtRevision, Workspace, reading
+from llmops_cli.stores.calibrations import read_here
 from llmops_cli.stores.git import Revision, open_git
 
 THRESHOLDS = ("minimum", "maximum", "negate", "advisory")
@@ -66,6 +69,11 @@ class BaseSnapshot:
     def lacks(self, evalset: str) -> bool:
         """Return whether `evalset` did not gate the prompt at the base revision."""
         return self.revision is not None and evalset not in self.evalsets
+
+    def lacking(self, evalset: Evalset) -> frozenset[str]:
+        """Return the cases that a change adds to an evalset of the base revision."""
+        before = {*self.ids(evalset.name)}
+        return frozenset(case.id for case in evalset.cases if before and case.id not in before)
 
     def ids(self, evalset: str) -> tuple[str, ...]:
         """Return the ids of the cases that `evalset` had."""
@@ -302,8 +310,8 @@ def no_longer_gated(
 def model_changes(
     workspace: Workspace, evalsets: Iterable[Evalset], *targets: ResolvedTarget | None
 ) -> Iterator[str]:
-    """Yield a sentence for each model that is new, or whose price, limits, address, headers or
-    secrets the change alters.
+    """Yield a sentence for each model that is new, or whose price, limits, address, headers,
+    secrets or recorded answers the change alters.
 
     The models are those that answer for `targets` or judge on `evalsets`. Yields nothing without a
     base, or if the project is newer than the base.
@@ -314,7 +322,8 @@ def model_changes(
     for evalset in evalsets:
         judges = (bound.judge for bound in workspace.scorers(evalset).all)
         used += (model for judge in judges if judge is not None for model in judge.models)
-    for model in {model.name: model for model in used}.values():
+    by_name = {model.name: model for model in reversed(used)}  # the candidate's counts
+    for model in by_name.values():
         known = workspace.rules.models.values()
         same = [m for m in known if (m.provider, m.model) == (model.provider, model.model)]
         # by its alias if possible; without any it is new
@@ -322,11 +331,32 @@ def model_changes(
         parts = [*_changed_settings(before, model)]
         if model.name in workspace.project.models and model.name not in workspace.rules.models:
             parts.append("its name is new")
+        if workspace.records_differ(model):
+            parts.append(f"other recorded answers ({model.options['file']})")
         if parts:
             yield (
                 f"this change also changes how {model.name} is priced and called: "
                 f"{', '.join(parts)}. Both sides are priced by what it says now"
             )
+
+
+def calibration_changes(
+    workspace: Workspace, selections: Iterable[tuple[Evalset, Policy]]
+) -> Iterator[str]:
+    """Yield a sentence for each gating judge whose calibration the change alters."""
+    if workspace.base is None:
+        return
+    for evalset, policy in selections:
+        scorers = workspace.scorers(evalset)
+        for judge in workspace.gating_judges(evalset.name, scorers, policy):
+            file = workspace.calibrations.file_of(instrument_of(judge.metric))
+            before, now = workspace.read_at_base(file), read_here(file)
+            if before != now:
+                change = "adds" if before is None else "changes" if now else "removes"
+                yield (
+                    f"this change {change} the calibration of {judge.address}, which counts once "
+                    f"it is merged: until then, the judge is {judge.summary().status}"
+                )
 
 
 def code_changes(
@@ -368,6 +398,8 @@ def _changed_settings(before: Model | None, now: Model) -> Iterator[str]:
         yield f"variables that it is sent {' → '.join(sent)}"
     if headers := {name for name, _ in before.headers.items() ^ now.headers.items()}:
         yield f"other headers ({', '.join(sorted(headers))})"
+    if before.extra_body != now.extra_body:
+        yield f"another extra_body ({', '.join(now.extra_body) or 'none'})"
 
 
 def _address(url: str | None) -> str:

@@ -29,6 +29,7 @@ from llmops_cli.project.project import Project, load_project
 from llmops_cli.run.base_changes import (
     BaseSnapshot,
     base_snapshot,
+    calibration_changes,
     code_changes,
     evalset_changes,
     merge_base,
@@ -47,7 +48,6 @@ from llmops_cli.run.selection import (
 )
 from llmops_cli.run.workspace import AtRevision, Workspace, reuse_evidence
 from llmops_cli.stores.git import open_git
-from llmops_cli.stores.registry import target_of
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -84,6 +84,34 @@ def evalset_facts(
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Destination:
+    """An environment that a version is promoted to."""
+
+    environment: str
+    first: bool
+    """Whether no version of the prompt runs there yet."""
+
+
+def destination(
+    workspace: Workspace, name: str, number: int | None, environment: str
+) -> Destination:
+    """Return the first environment on the way to `environment` that has not run a version.
+
+    `number` of None is one that is not released.
+    """
+    registry = workspace.registry
+    before = {known.name: known.after for known in workspace.project.environments}
+    way = [environment]
+    while (previous := before.get(way[0])) is not None:
+        way.insert(0, previous)
+    for place in way:
+        moves = (event.to_version for event in registry.history(place, name))
+        if number is None or number not in {ref.number for ref in moves if ref}:
+            break
+    return Destination(environment=place, first=registry.pointer(place, name) is None)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class PromptComparison:
     """One prompt's candidate against its baseline, on every selected evalset that gates it."""
 
@@ -111,6 +139,8 @@ class PromptComparison:
     """Whether the candidate answers with another model than its own."""
     rerun_command: str = ""
     """The command that measures it again, with every case."""
+    destination: Destination | None = None
+    """Where the candidate is promoted to next."""
     notes: tuple[str, ...] = ()
 
     def version_of(self, name: str) -> int | None:
@@ -166,29 +196,36 @@ def compare_prompts(workspace: Workspace, selection: Selection) -> list[PromptCo
 
 
 def _promoted(workspace: Workspace, selection: Selection, environment: str) -> Iterator[str]:
-    """Yield the versions that this change promotes and that the prompts here are not.
+    """Yield each version that this change promotes, unless it is the prompt here or runs already.
 
     Measuring the prompt alone would say nothing about them. Raises `Refused` for one that the base
     gates and nothing here does.
     """
     project, rules = workspace.project, workspace.rules
     for name in () if workspace.base is None else workspace.registry.running(environment):
-        event = _last_move(workspace, environment, name)
         wanted = not selection.prompts or any(
             fnmatchcase(name, address.partition("@")[0]) for address in selection.prompts
         )
-        if event is None or event.to_version is None or event.action == "rollback" or not wanted:
+        earlier = workspace.base_registry.history(environment, name)
+        events = workspace.registry.history(environment, name)[len(earlier) :]
+        # Also those that a later event moves away from: a rollback would go to them.
+        moves = [event for event in events if event.action in {"promote", "override"}]
+        if not moves or not wanted:
             continue
         if not project.evalsets_of(name) and rules.evalsets_of(name):
             raise Refused(
-                f"{_describe(event)}, and nothing here gates {name}, as "
+                f"{_describe(moves[-1])}, and nothing here gates {name}, as "
                 f"{', '.join(rules.evalsets_of(name))} did at {workspace.base}",
                 hint="keep its evalsets, or leave the promotion out of this change",
             )
-        version = workspace.registry.version(name, event.to_version.number)
-        prompt = project.prompts.get(name)
-        if prompt is None or project.target(prompt).digest != target_of(version).digest:
-            yield f"{name}@v{event.to_version.number}"
+        running = workspace.base_registry.pointer(environment, name)
+        known = {workspace.registry.moved_to(running).target} if running else set()
+        if name in project.prompts:
+            known.add(project.target(project.prompts[name]).digest)
+        for version in map(workspace.registry.moved_to, moves):
+            if version.target not in known:
+                known.add(version.target)
+                yield f"{name}@v{version.number}"
 
 
 def _ungated(
@@ -280,9 +317,21 @@ def _compare(
         moves_environment=move is not None,
         other_model=selection.model is not None,
         rerun_command=selection.rerun_command(address),
+        destination=destination(
+            workspace, name, released_as(workspace, candidate), environment.name
+        ),
         notes=notes,
     )
     return replace(comparison, changes=tuple(_change_findings(workspace, comparison)))
+
+
+def released_as(workspace: Workspace, candidate: ResolvedTarget) -> int | None:
+    """Return the number of the version that `candidate` is; None: it is not released."""
+    if candidate.version is not None:
+        return candidate.version
+    versions = workspace.registry.versions(candidate.target.prompt.name)
+    same = (known.number for known in versions if known.target == candidate.target.digest)
+    return next(same, None)
 
 
 def _anchor(
@@ -308,10 +357,12 @@ def _change_findings(workspace: Workspace, comparison: PromptComparison) -> Iter
     rules = [rule for selected in comparison.evalsets for rule in selected.policy.rules]
     tags = {tag for rule in rules if (tag := getattr(rule, "tag", None))}
     called = comparison.candidate, comparison.baseline
+    policies = [(selected.evalset, selected.policy) for selected in comparison.evalsets]
     for rule, changes in (
         ("policy", _policy_changes(workspace, comparison)),
         ("evalset", evalset_changes(workspace, comparison.prompt, evalsets, comparison.base, tags)),
         ("models", model_changes(workspace, evalsets, *called)),
+        ("calibrations", calibration_changes(workspace, policies)),
         ("code", code_changes(workspace, evalsets, comparison.base, *called)),
     ):
         for change in changes:

@@ -337,6 +337,16 @@ class Run:
         return (side for evalset_run in self.evalset_runs for side in evalset_run.sides)
 
     @property
+    def kept(self) -> bool:
+        """Whether every answer is stored for later runs."""
+        return all(side.spec.results.kept for side in self.sides)
+
+    @property
+    def trials_called(self) -> int:
+        """Return how many calls were made for trials, and not by scorers."""
+        return self.calls - sum(spending.calls for spending in self.spent.values())
+
+    @property
     def reused(self) -> int:
         """Return how many trials were answered from evidence or the store."""
         return sum(

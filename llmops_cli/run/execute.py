@@ -154,12 +154,14 @@ async def execute(
     in_flight = sum(model.limits.max_concurrency for model in models.values())
     worker = Worker(engine, context, in_flight)
     done = 0
+    tell = getattr(progress, "skipped", ignore_count)
 
     async def carry_out(job: Job) -> None:
         nonlocal done
         await worker.carry_out(job)
         done += 1
-        progress(done, planned, len(worker.failed))
+        tell(worker.skipped)
+        progress(done, planned, len(worker.failed) - worker.skipped)
 
     progress(0, planned, 0)
     workers = WORKERS_PER_CALL * in_flight
@@ -179,6 +181,10 @@ async def execute(
                 side.state.failures[at] = failure
 
 
+def ignore_count(_count: int) -> None:
+    """Ignore how many calls were not attempted."""
+
+
 class Worker:
     """Calls models, stores their answers and scores them.
 
@@ -191,6 +197,8 @@ class Worker:
         self._batcher = WriteBatcher()
         self._at_risk = anyio.Semaphore(max(1, at_once), fast_acquire=True)
         self.failed: dict[TrialKey, Failure] = {}
+        self.skipped = 0
+        """How many of them were not attempted."""
 
     async def carry_out(self, job: Job) -> None:
         """Call what is not stored, and score the answer."""
@@ -200,6 +208,7 @@ class Worker:
             outcome = await self._call(side, at, side.request(case))
             if isinstance(outcome, Failure):
                 state.failures[at] = self.failed[side.key(at)] = outcome
+                self.skipped += not outcome.kind.attempted
                 return
             state.failures.pop(at, None)
             state.called += 1
@@ -282,30 +291,37 @@ async def call_missing(
         tell=getattr(progress, "slowed_by", ignore_wait),
     )
 
-    judges = judge_calls(workspace, engine, offline=options.offline)
-    async with engine, AsyncExitStack() as stack, anyio.create_task_group() as group:
-        group.start_soon(stop_on_signal, engine, run, group.cancel_scope)
-        kinds = [kind for item in evalset_runs for kind in item.scorers.kinds]
-        context = await open_scoring(workspace, kinds, stack, judges, run)
-        await execute(evalset_runs, engine, context=context, progress=progress)
-        group.cancel_scope.cancel()
+    judges = judge_calls(workspace, engine, offline=options.offline, no_cache=options.no_cache)
+    try:
+        async with engine, AsyncExitStack() as stack, anyio.create_task_group() as group:
+            group.start_soon(stop_on_signal, engine, run, group.cancel_scope)
+            kinds = [kind for item in evalset_runs for kind in item.scorers.kinds]
+            context = await open_scoring(workspace, kinds, stack, judges, run)
+            await execute(evalset_runs, engine, context=context, progress=progress)
+            group.cancel_scope.cancel()
+    finally:
+        run.calls += engine.spent.calls
+        for role, spending in judges.spent.items():
+            run.spent[role] = run.spent.get(role, Spending()) + spending
     if run.interrupted:
         for side in run.sides:
             side.cut_short(INTERRUPTED)
     run.budget = engine.left
-    run.calls += engine.spent.calls
     priced = run.cost is not None and not engine.spent.unpriced
     run.cost = (run.cost or 0.0) + engine.spent.cost if priced else None
     run.served |= judges.answering
-    for role, spending in judges.spent.items():
-        run.spent[role] = run.spent.get(role, Spending()) + spending
 
 
-def judge_calls(workspace: Workspace, engine: Engine, *, offline: bool) -> JudgeCallCache:
-    """Return the calls of judges, stored where the workspace stores their models' answers."""
+def judge_calls(
+    workspace: Workspace, engine: Engine, *, offline: bool, no_cache: bool = False
+) -> JudgeCallCache:
+    """Return the calls of judges, stored where the workspace stores their models' answers.
+
+    With `no_cache`, they are stored for this run only.
+    """
     return JudgeCallCache(
         engine,
-        workspace.results_of,
+        (lambda _: workspace.volatile) if no_cache else workspace.results_of,
         source=workspace.source_of,
         may_not_call=partial(workspace.may_not_call, offline=offline),
     )

@@ -71,7 +71,35 @@ def prepare(
     for refusal in refusals(workspace, evalset_runs):
         raise refusal
     plan_trials(evalset_runs)
+    if options.more_trials:
+        _add_trials(workspace, evalset_runs, options)
+        plan_trials(evalset_runs)
     return evalset_runs
+
+
+def _add_trials(
+    workspace: Workspace, evalset_runs: Iterable[EvalsetRun], options: EvalOptions
+) -> None:
+    """Plan more trials of every case than there are. Raises `Refused` where they decide nothing."""
+    if options.selection.is_partial:
+        raise Refused(
+            "--more-trials is for every case: more trials of some of them would bias the result",
+            hint="remove --case, --tag and --sample",
+        )
+    sides = [
+        side
+        for evalset_run in evalset_runs
+        for side in (evalset_run.candidate, *evalset_run.others.values())
+        if not (side.spec.evidence_only or workspace.provider(side.spec.target.model).deterministic)
+    ]
+    if not sides:
+        raise Refused(
+            "--more-trials adds nothing: the models give the same answer to the same request",
+            hint="add cases instead",
+        )
+    for side in sides:
+        known = max(map(len, side.plan.trial_numbers), default=0)
+        side.plan.repeats = max(side.plan.repeats, known) + options.more_trials
 
 
 def unplanned(
@@ -198,10 +226,6 @@ class _Preparation:
         if any(kind.live for kind in self.scorers.kinds):
             for side in (candidate, *others.values()):
                 side.plan.pools = False  # earlier trials have no latency: they would lack a score
-        if self.options.discards_answers:
-            for side in filter(None, (candidate, confirming, *others.values())):
-                if not side.spec.evidence_only:
-                    side.spec = replace(side.spec, results=workspace.volatile)
         return EvalsetRun(
             comparison=comparison,
             selection=selection,
@@ -217,10 +241,7 @@ class _Preparation:
 
     def _candidate_side(self, role: str, purpose: Purpose, repeats: int) -> Side:
         """Return a side of the candidate: for the gate, its own baseline or to confirm a judge."""
-        side = self._side(self.comparison.candidate, role, purpose, repeats)
-        if self.options.fresh:
-            side.plan.not_before, side.plan.fresh = self.options.start, True
-        return side
+        return self._side(self.comparison.candidate, role, purpose, repeats)
 
     def _compared_sides(self) -> Iterator[tuple[str, Side]]:
         """Yield the sides that the candidate is compared with, by role."""
@@ -232,9 +253,7 @@ class _Preparation:
             model = target.target.model
             purpose, repeats = comparison.baseline_purpose, self._baseline_repeats(model)
             side = self._side(target, role, purpose, repeats)
-            if self.options.fresh and side.spec.unavailable is None:
-                side.plan.not_before, side.plan.fresh = self.options.start, True
-            elif not self.workspace.provider(model).deterministic:
+            if not self.workspace.provider(model).deterministic:
                 self._limit_age(side)
             if not comparison.watch:
                 self._use_recorded_evidence(side, target)
@@ -257,15 +276,18 @@ class _Preparation:
         workspace, model = self.workspace, target.target.model
         kind = workspace.provider(model)
         records, recorded_in = _open_records(workspace, target) if kind.records else (None, None)
+        called = target.unavailable is None
+        ignored = self.options.no_cache and called  # what can be called again
+        results = workspace.volatile if ignored else workspace.results_of(model, called=called)
         spec = SideSpec(
             name=target.name,
             role=role,
             target=target.target,
             documents=documents_of(target.target, workspace.catalog),
             unavailable=target.unavailable,
-            results=workspace.results_of(model),
+            results=results,
             source=workspace.source_of(model),
-            evidence=target.evidence,
+            evidence=() if ignored else target.evidence,
             records=records,
             recorded_in=recorded_in,
             purpose=purpose,
@@ -297,7 +319,7 @@ class _Preparation:
             results=evidence_store(self.workspace, running.target.prompt.name, running.version),
             records=None,  # what was recorded since is not what was measured
         )
-        side.plan.pools = side.plan.fresh = False
+        side.plan.pools = False
         side.plan.not_before = None
         for position, case in enumerate(self.selection.cases):
             before = measured.get(case.id)
@@ -388,7 +410,11 @@ def _open_records(workspace: Workspace, target: ResolvedTarget) -> tuple[Records
         file.parent.mkdir(parents=True, exist_ok=True)
         file.write_bytes(before)
     open_file = open_records(workspace.provider(model))
-    records = open_file(model, root, as_called(model, workspace.redact))
+    try:
+        records = open_file(model, root, as_called(model, workspace.redact))
+    except Refused as error:
+        error.at(model.where)
+        raise
     name = digest("llmops/records/v1", [dict(model.options), before is not None])
     return workspace.stack.enter_context(records), name
 

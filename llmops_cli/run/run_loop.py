@@ -14,13 +14,14 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 
-from llmops_cli.core.policy import Decision, Finding
+from llmops_cli.core.errors import Unmeasured
+from llmops_cli.core.policy import TRIALS_BY_LOOK, Decision, Finding
 from llmops_cli.core.ports import Progress
 from llmops_cli.core.result import BASELINE, Failure, FailureKind
-from llmops_cli.gate.comparison import TRIALS_BY_LOOK, CriticalState, GateInput
+from llmops_cli.gate.comparison import CriticalState, GateInput
 from llmops_cli.gate.decide import decide_all
 from llmops_cli.gate.paired_test import next_look
-from llmops_cli.gate.wording import listed
+from llmops_cli.gate.wording import counted, listed
 from llmops_cli.run.evalset_run import EvalsetRun, Run, plan_trials
 from llmops_cli.run.selection import EvalOptions
 from llmops_cli.run.side import Side
@@ -45,14 +46,6 @@ def run_evalsets(
     run = Run(evalset_runs=evalset_runs, partial=partial, budget=options.budget)
     damaged = workspace.results.damaged
     _measure(workspace, run, options, progress)
-    if options.fresh and not run.interrupted:
-        # Stored trials are added to those that were run again, which never replace them. A trial
-        # that failed now stays a failure: it does not fall back on a stored answer.
-        for side in run.sides:
-            if side.plan.pools:
-                side.plan.fresh, side.plan.not_before = False, None
-        plan_trials(run.evalset_runs)
-        _measure(workspace, run, options, progress)
     for evalset_run in evalset_runs:
         evalset_run.look = _look_taken(evalset_run)
     _decide(run)
@@ -78,7 +71,13 @@ def _measure(workspace: Workspace, run: Run, options: EvalOptions, progress: Pro
     if any(evalset_run.todo for evalset_run in run.evalset_runs):
         from llmops_cli.run.execute import call_missing, run_coroutine  # noqa: PLC0415 - imports asyncio
 
-        run_coroutine(call_missing(workspace, run, options, progress))
+        todo = sum(evalset_run.todo for evalset_run in run.evalset_runs) + run.trials_called
+        try:
+            run_coroutine(call_missing(workspace, run, options, progress))
+        except Unmeasured as error:  # the disk: neither report nor verdict can be written
+            left, made = max(todo - run.trials_called, 0), counted(run.calls, "call")
+            message = f"INCOMPLETE: {error.message}: {made} made, {left:,} not attempted"
+            raise Unmeasured(message, hint=error.hint) from error
     for evalset_run in run.evalset_runs:
         evalset_run.finish()
 
@@ -102,6 +101,7 @@ def _decide(run: Run) -> None:
             partial=run.partial,
             look=evalset_run.look,
             new=comparison.base.lacks(evalset.name),
+            added=comparison.base.lacking(evalset),
         )
         inputs.setdefault(comparison.candidate.name, []).append(gate_input)
         changes[comparison.candidate.name] = comparison.changes

@@ -15,7 +15,7 @@ from itertools import chain
 from typing import TypeVar
 
 from llmops_cli.core.digest import Json, digest
-from llmops_cli.core.errors import Location
+from llmops_cli.core.errors import Location, Refused
 from llmops_cli.core.ports import Catalog, ScoreKey, ScorerKind
 from llmops_cli.core.prompt import Case, Evalset, Judge, ScorerSpec
 from llmops_cli.core.result import Metric, Score
@@ -172,6 +172,15 @@ class Scorers:
             if option == bound.kind.shorthand or path.endswith(".py")
         ]
 
+    def files(self) -> set[str]:
+        """Return the project files that scorers name."""
+        return {
+            path.partition(":")[0]
+            for bound in self.all
+            for option in bound.kind.files
+            for path in _paths(bound.spec.options.get(option))
+        }
+
     def place(self, label: str) -> Location | None:
         """Return the line of the first scorer under `label`."""
         return next((bound.spec.where for bound in self.all if bound.label == label), None)
@@ -202,15 +211,20 @@ class Scorers:
         judge = self._judges(kind, spec.options) if kind.judged else None
         lasting = not kind.live and not volatile(kind, spec)
         source = self._source(kind, judge) if lasting else None
+        try:
+            named = scorer_digest(kind, spec, self._read, judge=judge.digest if judge else None)
+        except Refused as error:  # its library is not installed
+            error.at(spec.where)
+            raise
         return BoundScorer(
             spec=spec,
             kind=kind,
-            digest=scorer_digest(kind, spec, self._read, judge=judge.digest if judge else None),
+            digest=named,
             judge=judge,
             label=label,
             options=Options(spec, kind),
             stored=source is not None,
-            source=source or OWN,
+            source=OWN if source is None else source,
         )
 
 

@@ -53,9 +53,12 @@ def resolve_target(
         return ResolvedTarget(name=f"{name}@working", target=workspace.project.target(prompt))
     registry = workspace.base_registry if at_base else workspace.registry
     number = registry.resolve(name, selector)
+    if at_base:
+        workspace.refuse_replaced(workspace.registry.version_file(name, number))
     target = target_of(workspace.registry.version(name, number))
     resolved = _resolved(workspace, f"{name}@v{number}", target, version=number)
-    results = workspace.results_of(resolved.target.model)
+    called = resolved.unavailable is None
+    results = workspace.results_of(resolved.target.model, called=called)
     return replace(resolved, evidence=reuse_evidence(workspace, name, number, results))
 
 
@@ -106,7 +109,7 @@ def _resolved(
         model = replace(frozen, name=f"{frozen.provider}/{frozen.model}")
     if by_identity and not same:
         # served with other options today, its files may still be as they were
-        weights = Weights(workspace.root) if kind.weights else None
+        weights = Weights(workspace.root, workspace.store) if kind.weights else None
         if weights is None or frozen.identity != local_identity(frozen, kind, weights):
             today = known.get(frozen.name)
             now = short(today.identity) if today and today.identity else "none"
@@ -256,8 +259,10 @@ class EvalOptions:
     strict: bool = False
     """Never accept INCONCLUSIVE, even if the policy does."""
     offline: bool = False
-    fresh: bool = False
-    """Run every trial again, ignoring the store."""
+    no_cache: bool = False
+    """Ignore the store: every answer and score is made again, and none is stored."""
+    more_trials: int = 0
+    """Trials of each case and side to add to those that are stored."""
     own_baseline: bool = False
     """Run baseline trials of the candidate as well: for the evidence of a version."""
     dry_run: bool = False
@@ -269,22 +274,13 @@ class EvalOptions:
 
     @property
     def start(self) -> str:
-        """Return the start in UTC, ISO 8601: what was answered earlier is not fresh."""
+        """Return the start in UTC, ISO 8601: what was answered earlier is not of this run."""
         return self.now.isoformat(timespec="milliseconds")
 
     @property
     def end(self) -> str:
         """Return a time that no answer of this run can have."""
         return (self.now + LONGEST_RUN).isoformat(timespec="milliseconds")
-
-    @property
-    def discards_answers(self) -> bool:
-        """Whether new answers are dropped afterwards.
-
-        Chosen cases that are run again would have more trials than the others, and running the
-        failures alone again hides a regression (docs/verdict.md).
-        """
-        return self.fresh and self.selection.is_partial
 
 
 _SELECTOR = re.compile(r"v[1-9][0-9]*|latest|working|sha256:.*|(?P<environment>[^~]+)(~[0-9]+)?")

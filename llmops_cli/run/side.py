@@ -104,8 +104,6 @@ class TrialPlan:
     pools: bool = True
     """Whether further trials of the same request count too: running again adds trials, it never
     replaces them (docs/verdict.md). Not where the question is whether answers changed."""
-    fresh: bool = False
-    """Whether no stored answer counts until it has been run again."""
     model_changed: bool = False
     """Whether it was run again in this run, because another model had answered it."""
     requests: Digests = field(default_factory=Digests)
@@ -333,8 +331,7 @@ class Side:
         planned = tuple(range(plan.repeats))
         skip = frozenset() if self.spec.evidence_only else skip
         numbers = [() if position in skip else planned for position in range(cases)]
-        pooling = plan.pools and not plan.fresh
-        if not (pooling or self.spec.evidence_only):
+        if not (plan.pools or self.spec.evidence_only):
             return numbers
         beyond = 0 if self.spec.evidence_only else plan.repeats
         for positions in chunks([position for position in range(cases) if position not in skip]):

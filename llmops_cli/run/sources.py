@@ -2,25 +2,22 @@
 
 A request names model and parameters. Its source names the rest of what decides who answers: the
 address, the headers, the variables with secrets, and an application's options. Where the project's
-own code answers or scores, its source names the bytes of all code that `trust` lists, because code
-may import more than its identity names. A source holds no secret, only a digest.
+own code answers or scores, its source names all code that `trust` lists, because code may import
+more than its identity names. A source holds no secret, only a digest.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
-from contextlib import suppress
+from collections.abc import Callable
 
-from llmops_cli.core.digest import digest, digest_bytes
-from llmops_cli.core.globs import matches
+from llmops_cli.core.digest import digest
 from llmops_cli.core.ports import Catalog, ProviderKind
 from llmops_cli.core.prompt import Model
 from llmops_cli.plugins.catalog import command_of
-from llmops_cli.project.paths import MAX_CASES, Source, Unreadable
 
 
-def source_of(model: Model, kind: ProviderKind, code: Callable[[], str]) -> str:
-    """Return the source of the answers of `model`; `code` gives that of the project's code."""
+def source_of(model: Model, kind: ProviderKind, code: Callable[[], str | None]) -> str:
+    """Return the source of the answers of `model`; `code` returns the digest of trusted code."""
     what = {
         "provider": kind.name,
         "base_url": model.base_url and model.base_url.rstrip("/"),
@@ -32,26 +29,8 @@ def source_of(model: Model, kind: ProviderKind, code: Callable[[], str]) -> str:
     return f"model {digest('llmops/source/v1', what).removeprefix('sha256:')}"
 
 
-def code_source(files: Source, trust: Iterable[str]) -> str:
-    """Return the source of the scores of the project's code: the bytes of what `trust` lists."""
-    bytes_by_path = dict(_trusted_files(files, trust))
-    return f"code {digest('llmops/code/v1', bytes_by_path).removeprefix('sha256:')}"
-
-
 def vendor_models(catalog: Catalog) -> list[Model]:
     """Return the models that need no line in llmops.yaml: the vendors' own, with their own keys."""
     kinds = catalog.providers.values()
     own = [kind.name for kind in kinds if not (kind.application or kind.weights)]
     return [Model(name=name, provider=name, model="") for name in own]
-
-
-def _trusted_files(files: Source, trust: Iterable[str]) -> Iterator[tuple[str, str]]:
-    for glob in (word for entry in trust for word in entry.split()):  # also the words of commands
-        folders = glob.split("/")[:-1]
-        fixed = next(
-            (at for at, name in enumerate(folders) if set(name) & set("*?[")), len(folders)
-        )
-        with suppress(Unreadable):  # a command or a host
-            for path in files.files("/".join(folders[:fixed]) or "."):
-                if matches(path.removeprefix("./"), glob):
-                    yield path, digest_bytes(files.read(path, limit=MAX_CASES))

@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import AbstractAsyncContextManager, ExitStack, closing, contextmanager
+from contextlib import AbstractAsyncContextManager, ExitStack, closing, contextmanager, suppress
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from functools import cache, cached_property, partial
@@ -18,9 +18,8 @@ from pathlib import Path
 from typing import NamedTuple
 
 from llmops_cli.core.ci import CiContext, ci_context, may_call
-from llmops_cli.core.digest import Json
+from llmops_cli.core.digest import Json, digest
 from llmops_cli.core.errors import IntegrityBroken, InvalidFiles, Refused
-from llmops_cli.core.globs import matches
 from llmops_cli.core.policy import Policy
 from llmops_cli.core.ports import (
     Catalog,
@@ -34,6 +33,7 @@ from llmops_cli.core.ports import (
 from llmops_cli.core.prompt import Evalset, Judge, Model
 from llmops_cli.core.records import Event, Evidence, Provenance
 from llmops_cli.core.redact import Redactor
+from llmops_cli.core.store_folder import VARIABLE, store_folder
 from llmops_cli.gate.calibration import GatingJudge, gating_judges
 from llmops_cli.gate.wording import listed
 from llmops_cli.plugins.catalog import (
@@ -45,17 +45,16 @@ from llmops_cli.project.models import Check
 from llmops_cli.project.paths import HIDDEN, MAX_CASES, MAX_FILE, Absent, Source, Unreadable
 from llmops_cli.project.project import Project, find_root, has_project_file, load_project
 from llmops_cli.run.scorers import Scorers
-from llmops_cli.run.sources import code_source, source_of, vendor_models
+from llmops_cli.run.sources import source_of, vendor_models
 from llmops_cli.stores.calibrations import Calibrations
 from llmops_cli.stores.database import FileCounters
 from llmops_cli.stores.evidence import has_rows, read_results, read_rows
-from llmops_cli.stores.git import Revision, open_git
+from llmops_cli.stores.git import Revision, open_git, tracked_paths
 from llmops_cli.stores.registry import EVENT_FILES, Registry, chain_of
+from llmops_cli.stores.registry_files import MAX_RECORD, read_record
 from llmops_cli.stores.results import ResultsStore, open_results
 from llmops_cli.stores.run_file import RunFile, open_run
-from llmops_cli.stores.sources import OWN, Sources, of_run
-
-STORE = Path(".llmops") / "store"
+from llmops_cli.stores.sources import OWN, UNKNOWN, Sources, of_run
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -63,6 +62,8 @@ class Workspace:
     """A project as one command sees it."""
 
     root: Path
+    store: Path
+    """The folder of the store."""
     project: Project
     rules: Project
     """The project whose policy and trust list count: this one, or the one at the base revision."""
@@ -118,15 +119,39 @@ class Workspace:
             self.catalog, evalset, self.read, self.project.judge_of, self.source_of_scores
         )
 
+    def records_differ(self, model: Model) -> bool:
+        """Return whether the recorded answers of `model` are others than at the base revision."""
+        path = model.options.get("file")
+        if self.base is None or not self.provider(model).records or not isinstance(path, str):
+            return False
+        content = self.project.source.read(path, limit=MAX_CASES)
+        return not self._holds_at_base(self.root / path, content)
+
     def gating_judges(
         self, evalset: str, scorers: Scorers, policy: Policy
     ) -> tuple[GatingJudge, ...]:
-        """Return the judges that gate an evalset, with their calibrations today.
+        """Return the judges that gate an evalset, with their calibrations.
 
         Raises `IntegrityBroken` for a calibration that was edited.
         """
-        calibrations = Calibrations(self.root)
-        return gating_judges(evalset, scorers.judged_metrics, policy, calibrations.of)
+        return gating_judges(evalset, scorers.judged_metrics, policy, self.calibrations.of)
+
+    @property
+    def calibrations(self) -> Calibrations:
+        """Return the calibrations: those at the base revision, if one was named."""
+        if self.base is None:
+            return Calibrations(self.root)
+        return Calibrations(self.root, self.read_at_base)
+
+    def read_at_base(self, file: Path) -> bytes | None:
+        """Return the content of a file at the base revision; None: it has none."""
+        path = file.relative_to(self.root).as_posix()
+        assert self.base is not None
+        with reading(self.base):
+            try:
+                return self.rules.source.read(path, limit=MAX_RECORD)
+            except Absent:
+                return None
 
     @cached_property
     def ci(self) -> CiContext | None:
@@ -152,13 +177,13 @@ class Workspace:
     @cached_property
     def changed_code(self) -> tuple[str, ...]:
         """Return the files that `trust` at the base names and that differ here, and how."""
-        source, checkout = self.rules.source, open_git(self.root)
+        source = self.rules.source
+        checkout = open_git(self.root) if isinstance(source, AtRevision) else None
         if not isinstance(source, AtRevision) or checkout is None:
             return ()
-        globs = [word for entry in self.rules.trust for word in entry.split()]
         changed: list[str] = []
         for path in sorted({*source.revision.files("."), *checkout.files()}):
-            if not any(matches(path, glob) for glob in globs):
+            if not self.rules.is_code(path):
                 continue
             is_there = source.revision.resolve(path) in source.revision.blobs
             try:
@@ -185,18 +210,19 @@ class Workspace:
         """
         return open_provider(self.provider(model))(model, replace(self.context, tell=tell))
 
-    def results_of(self, model: Model) -> ResultsStore:
+    def results_of(self, model: Model, *, called: bool = True) -> ResultsStore:
         """Return where the answers of `model` are stored.
 
-        Those of a model that the base revision does not have are only valid for one run.
+        Those of a model that the base revision does not have are only valid for one run. If it
+        isn't `called`, because it isn't here, there are only those of the base.
         """
         lives_on = not self.provider(model).volatile or model.identity is not None
-        known = lives_on and self.results.sources.count(self.source_of(model))
-        return self.results if known else self.volatile
+        known = not called or self.results.sources.count(self.source_of(model))
+        return self.results if lives_on and known else self.volatile
 
     def source_of(self, model: Model) -> str:
         """Return the source of the answers of `model`."""
-        return source_of(model, self.provider(model), lambda: self._code)
+        return source_of(model, self.provider(model), lambda: self._code_of_base)
 
     def source_of_scores(self, kind: ScorerKind, judge: Judge | None) -> str | None:
         """Return the source of a scorer's scores; None: they are only valid for one run.
@@ -205,12 +231,13 @@ class Workspace:
         """
         if judge is not None:
             sources = list(map(self.source_of, judge.models))
-        elif kind.code:
-            sources = [self._code]
-            if self._code == self._code_at_base:
-                self.results.sources.accept(self._code)
+        elif kind.code and self.base is not None:
+            if self._code_of_base is None:
+                return None
+            sources = [f"code {self._code_of_base}"]
+            self.results.sources.accept(*sources)
         else:
-            return OWN
+            return UNKNOWN if kind.code else OWN
         if not all(map(self.results.sources.count, sources)):
             return None
         source = " and ".join(sources)
@@ -218,13 +245,11 @@ class Workspace:
         return source
 
     @cached_property
-    def _code(self) -> str:
-        return code_source(self.project.source, self.rules.trust)
-
-    @cached_property
-    def _code_at_base(self) -> str:
-        same = self.rules is self.project
-        return self._code if same else code_source(self.rules.source, self.rules.trust)
+    def _code_of_base(self) -> str | None:
+        """The digest of the trusted code at the base revision; None: that is not what runs."""
+        if self.base is None or self.changed_code:
+            return None
+        return trusted_code(self.rules)
 
     def evidence(self, name: str, number: int) -> tuple[Evidence, ...]:
         """Return the evidence of a version that counts, newest last.
@@ -239,13 +264,23 @@ class Workspace:
 
     def _is_at_base(self, file: Path) -> bool:
         if file not in self.at_base:
-            path = file.relative_to(self.root).as_posix()
-            try:
-                before = self.rules.source.read(path, limit=MAX_FILE)
-            except Unreadable:
-                before = None
-            self.at_base[file] = before == file.read_bytes()
+            self.at_base[file] = self._holds_at_base(file, read_record(file))
         return self.at_base[file]
+
+    def _holds_at_base(self, file: Path, content: bytes) -> bool:
+        path, source = file.relative_to(self.root).as_posix(), self.rules.source
+        return isinstance(source, AtRevision) and source.revision.holds(path, content)
+
+    def refuse_replaced(self, file: Path) -> None:
+        """Raise `IntegrityBroken` if a version's file is another one at the base revision."""
+        if self.base is None or self._holds_at_base(file, read_record(file)):
+            return
+        if self.read_at_base(file) is not None:
+            path = file.relative_to(self.root).as_posix()
+            hint = f"a version is never edited: git checkout {self.base} -- {path}"
+            raise IntegrityBroken(
+                f"it is not the version at {self.base}", where=str(file), hint=hint
+            )
 
     @property
     def notes(self) -> tuple[str, ...]:
@@ -262,7 +297,49 @@ class Workspace:
 def open_project(start: Path) -> Project:
     """Return the project around `start`. Raises `InvalidFiles` for all problems at once."""
     root = find_root(start)
-    return load_project(root, catalog(), check=options_check(root, os.environ))
+    store = checked_store(root, os.environ)
+    return load_project(root, catalog(), check=options_check(root, os.environ), store=store)
+
+
+def checked_store(root: Path, environ: Mapping[str, str]) -> Path:
+    """Return the store's folder, which need not exist. Raises `Refused` for one that git has."""
+    folder = store_folder(root, environ)
+    refuse_committed(folder, root)
+    return folder
+
+
+def refuse_committed(folder: Path, root: Path) -> None:
+    """Raise `Refused` if the store in `folder` came with the checkout of `root`.
+
+    What is stored counts as measured. So git may have no file of it, and it may not lie behind a
+    link in the project.
+    """
+    inside = [path for path in (folder, *folder.parents) if root in path.parents]
+    with suppress(PermissionError):  # nobody can open it: results are kept for this run only
+        for path in inside or [folder]:
+            if (inside and path.is_symlink()) or (path.exists() and not path.is_dir()):
+                raise Refused(
+                    f"{path} is not a folder: the store is not opened",
+                    hint=f"remove it; to keep the store elsewhere, set {VARIABLE}",
+                )
+        if folder.is_dir():
+            _refuse_tracked(folder, root if inside else folder)
+
+
+def _refuse_tracked(folder: Path, place: Path) -> None:
+    """Raise `Refused` if git has a file of `folder`, which is `place` or below it."""
+    parts = [part.casefold() for part in folder.relative_to(place).parts]
+    for path in tracked_paths(place, parts[0] if parts else ".", or_at_head=True):
+        tracked = [part.casefold() for part in Path(path).parts]
+        if all(one == other for one, other in zip(tracked, parts, strict=False)):
+            ours = ".llmops" in folder.parts  # else it is a folder that somebody named
+            raise Refused(
+                f"git has {place / path}, so the store is not opened: whoever committed it "
+                "chose what counts as measured",
+                hint=f"git rm -r --cached {place / path}, delete it, and commit that"
+                if ours
+                else f"set {VARIABLE} to a folder that git has no file of",
+            )
 
 
 @contextmanager
@@ -280,16 +357,17 @@ def open_workspace(
     """
     root = find_root(start)
     environ = os.environ if environ is None else environ
-    project = loaded or load_project(root, catalog(), check=options_check(root, environ))
+    store = (loaded and loaded.store) or checked_store(root, environ)
+    check = options_check(root, environ)
+    project = loaded or load_project(root, catalog(), check=check, store=store)
     rules = project if base is None else rules_at(base, project)
     with ExitStack() as stack:
         sources = Sources(None if base is None else known_sources(rules))
-        results = stack.enter_context(
-            open_results(None if loaded else root / STORE, sources=sources)
-        )
+        results = stack.enter_context(open_results(None if loaded else store, sources=sources))
         registry = Registry(root)
         yield Workspace(
             root=root,
+            store=store,
             project=project,
             rules=rules,
             base=base,
@@ -297,7 +375,7 @@ def open_workspace(
             base_registry=registry if base is None else registry_at(base, root, rules.source),
             results=results,
             volatile=stack.enter_context(open_results(None)),
-            counters=stack.enter_context(closing(FileCounters(root / STORE))),
+            counters=stack.enter_context(closing(FileCounters(store))),
             environ=environ,
             stack=stack,
             resources=stack.enter_context(ResourceCache()),
@@ -521,9 +599,21 @@ def reuse_evidence(
 
 def known_sources(rules: Project) -> Iterator[str]:
     """Yield the sources that a project names: its models, and what vendors answer by themselves."""
-    code = cache(lambda: code_source(rules.source, rules.trust))
+    code = cache(lambda: trusted_code(rules))
     for model in (*rules.models.values(), *vendor_models(rules.catalog)):
         yield source_of(model, rules.catalog.providers[model.provider], code)
+
+
+def trusted_code(rules: Project) -> str:
+    """Return the digest of all files that `trust` lists at a git revision."""
+    assert isinstance(rules.source, AtRevision)
+    revision = rules.source.revision
+    files = {
+        path: revision.blobs.get(revision.resolve(path) or "")
+        for path in revision.files(".")
+        if rules.is_code(path)
+    }
+    return digest("llmops/code/v1", files)
 
 
 def _is_partial(run: RunFile) -> bool:

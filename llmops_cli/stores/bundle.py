@@ -9,6 +9,7 @@ checked and read alone; `llmops verify` compares all of it with the registry.
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -19,6 +20,7 @@ from llmops_cli.core.errors import IntegrityBroken, Refused, UnknownName
 from llmops_cli.core.records import Event, Version
 from llmops_cli.stores.codec import from_bytes, seal
 from llmops_cli.stores.registry import Registry, move_before, version_of
+from llmops_cli.stores.registry_files import read_record
 
 SCHEMA = "llmops/bundle/v1"
 PROMPT_SCHEMA = "llmops/bundle/prompt/v1"
@@ -144,6 +146,11 @@ def record_of(prompt: BundledPrompt) -> dict[str, Json]:
         "quarantined": list(prompt.quarantined),
     }
     return {"digest": digest(PROMPT_SCHEMA, content), **content}
+
+
+def read_bundle(file: Path) -> Bundle:
+    """Return the bundle in `file`, or where that links to. Raises `OSError`, `IntegrityBroken`."""
+    return bundle_of(read_record(Path(os.path.realpath(file, strict=True))), file)
 
 
 def bundle_of(content: bytes, path: Path) -> Bundle:

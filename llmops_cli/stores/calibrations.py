@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import astuple
 from functools import partial
 from pathlib import Path
@@ -26,11 +26,18 @@ from llmops_cli.stores.registry_files import children, exists, read_record
 FOLDER = Path(".llmops") / "calibrations"
 
 
+def read_here(file: Path) -> bytes | None:
+    """Return the content of a file; None: there is none. Raises `IntegrityBroken`."""
+    return read_record(file) if exists(file) else None
+
+
 class Calibrations:
     """The calibrations of the project in `root`."""
 
-    def __init__(self, root: Path) -> None:
+    def __init__(self, root: Path, read: Callable[[Path], bytes | None] = read_here) -> None:
+        """Take how a file is read: as it is here, or as another revision has it."""
         self.folder = root / FOLDER
+        self.read = read
 
     def files(self) -> list[Path]:
         """Return the files of all calibrations."""
@@ -38,8 +45,11 @@ class Calibrations:
 
     def at(self, file: Path) -> Calibration:
         """Return the calibration in `file`. Raises `IntegrityBroken`."""
+        return self._parsed(file, read_record(file))
+
+    def _parsed(self, file: Path, content: bytes) -> Calibration:
         try:
-            calibration = calibration_of(from_bytes(read_record(file)), file)
+            calibration = calibration_of(from_bytes(content), file)
         except InvalidRecord as error:
             raise _broken(file, str(error)) from error
         expected = self.file_of(calibration.instrument)
@@ -50,7 +60,8 @@ class Calibrations:
     def of(self, instrument: str) -> Calibration | None:
         """Return the calibration of an instrument; None: it has none. Raises `IntegrityBroken`."""
         file = self.file_of(instrument)
-        return self.at(file) if exists(file) else None
+        content = self.read(file)
+        return None if content is None else self._parsed(file, content)
 
     def file_of(self, instrument: str) -> Path:
         """Return the file of the calibration of an instrument, whether it exists or not."""

@@ -45,8 +45,17 @@ from llmops_cli.core.result import (
 
 T = TypeVar("T", Calibration, Event, Version)
 
+
+def _without_duplicates(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    record = dict(pairs)
+    if len(record) < len(pairs):  # readers disagree about which value counts
+        raise ValueError("a key is here twice")
+    return record
+
+
 _ENCODE = json.JSONEncoder(sort_keys=True, separators=(",", ":"), allow_nan=False).encode
 _DECODE = json.JSONDecoder().decode
+_DECODE_STRICTLY = json.JSONDecoder(object_pairs_hook=_without_duplicates).decode
 _NUMBER = (float, int)
 _COLUMNS: Mapping[str, tuple[type, ...]] = {
     "output": (str,),
@@ -99,10 +108,14 @@ def to_bytes(record: Mapping[str, Json]) -> bytes:
     return _ENCODE(record).encode()
 
 
-def from_bytes(content: bytes) -> dict[str, Any]:
-    """Return the record in `content`. Raises `InvalidRecord` if it is not a JSON object."""
+def from_bytes(content: bytes, *, own: bool = False) -> dict[str, Any]:
+    """Return the record in `content`. Raises `InvalidRecord` if it is not a JSON object.
+
+    Duplicate keys are not looked for in a record of the store's `own`, which is read often.
+    """
+    decode = _DECODE if own else _DECODE_STRICTLY
     try:
-        record = _DECODE(content.decode())  # faster than bytes, whose encoding json guesses
+        record = decode(content.decode())  # faster than bytes, whose encoding json guesses
     except (ValueError, RecursionError) as error:
         raise InvalidRecord(f"not JSON: {error}") from error
     if type(record) is not dict:

@@ -1,4 +1,4 @@
-"""SQLite files under `.llmops/store/`: the results database, and counters that processes share.
+"""SQLite files in the store's folder: the results database, and counters that processes share.
 
 Neither stops a run. The results database survives damage and a folder that cannot be written: its
 header's application id says whose file it is and `user_version` which format it has; an older

@@ -24,6 +24,7 @@ from llmops_cli.core.errors import IntegrityBroken
 from llmops_cli.core.ports import ScoreKey, TrialKey
 from llmops_cli.core.records import Evidence, FileRef, Measurement
 from llmops_cli.core.result import (
+    BASELINE,
     CANDIDATE,
     OWN_BASELINE,
     CaseResult,
@@ -33,7 +34,7 @@ from llmops_cli.core.result import (
     Trial,
     Usage,
 )
-from llmops_cli.stores.atomic import Redact, write_bytes
+from llmops_cli.stores.atomic import Redact, write_bytes, write_text
 from llmops_cli.stores.codec import (
     case_of,
     case_record,
@@ -42,9 +43,17 @@ from llmops_cli.stores.codec import (
     from_bytes,
     to_bytes,
 )
-from llmops_cli.stores.registry_files import exists, open_file, read_record
+from llmops_cli.stores.registry_files import (
+    MAX_RECORD,
+    MAX_ROWS,
+    exists,
+    open_file,
+    read_record,
+)
 
 _ANSWER_FIELDS = ("text", "tool_calls", "finish_reason", "contexts", "ids")
+SUMMARY = ".summary.md"
+"""The end of the name of a summary."""
 _UNKNOWN_TIME = "1970-01-01T00:00:00+00:00"
 
 
@@ -54,7 +63,6 @@ def write_evidence(
     rows: Iterable[CaseResult],
     texts: Iterable[Completion] | None,
     *,
-    summary: str,
     redact: Redact,
 ) -> Evidence:
     """Write a measurement with its rows and texts into `folder`; the statement comes last.
@@ -72,7 +80,7 @@ def write_evidence(
     statement = json.dumps(evidence.plain(), indent=2, sort_keys=True, ensure_ascii=True)
     for file, content in files.items():
         write_bytes(folder / file, content)
-    write_bytes(folder / f"{name}.summary.md", redact(summary).encode(errors="replace"))
+    write_text(folder / f"{name}{SUMMARY}", summary_of(measurement), redact=redact)
     write_bytes(folder / f"{name}.json", redact(statement).encode() + b"\n")
     return read_evidence(folder / f"{name}.json")
 
@@ -146,7 +154,9 @@ def read_texts(evidence: Evidence) -> dict[str, Completion]:
     texts = {}
     try:
         with open_file(path) as file, gzip.open(file) as lines:
-            for line in lines:
+            while line := lines.readline(MAX_RECORD):
+                if lines.tell() > MAX_ROWS:
+                    raise _broken(path, f"larger than {MAX_ROWS // 1_000_000} MB unpacked")
                 record = from_bytes(line)
                 name = record.pop("digest")
                 completion = completion_of(record)
@@ -196,6 +206,40 @@ def read_results(
                     score = Score(value=value, detail=detail)
                     scores[ScoreKey(scorer, row.facts, trial.output)] = score
     return list(completions.items()), list(scores.items())
+
+
+def check_summary(file: Path, evidence: Evidence) -> None:
+    """Raise `IntegrityBroken` if the summary in `file` is not that of `evidence`."""
+    if read_record(file).decode(errors="replace") != summary_of(evidence.measurement):
+        why = "it is not the summary of its statement: it was edited, or another llmops wrote it"
+        raise _broken(file, why)
+
+
+def summary_of(measurement: Measurement) -> str:
+    """Return about ten lines for reviewers of the pull request that adds this evidence."""
+    verdict, made = measurement.verdict, measurement.made
+    baseline = measurement.sides.get(BASELINE)
+    against = f"nothing: {measurement.environment} runs no version of it yet"
+    if baseline is not None:
+        against = f"v{baseline.version} ({measurement.environment}), {baseline.model}"
+    lines = [
+        f"# {measurement.name}@v{measurement.number}: {verdict.decision.value}",
+        "",
+        verdict.why,
+        "",
+        f"- compared with: {against}",
+        *(
+            f"- {facts.evalset}: {facts.cases} cases, "
+            f"scorers {', '.join(metric.label for metric in facts.metrics)}"
+            for facts in measurement.evalsets
+        ),
+        *(
+            f"- {finding.decision.value} {finding.rule}: {finding.why}"
+            for finding in verdict.findings
+        ),
+        f"- measured by {made.by} at {made.at} with llmops {measurement.llmops}",
+    ]
+    return "\n".join(lines) + "\n"
 
 
 def _completion(trial: Trial, text: Completion | None, at: str) -> Completion:

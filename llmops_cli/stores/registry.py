@@ -140,8 +140,8 @@ class Registry:
         first = self._version_folder(name, 0)
         start = first.name.removesuffix("0")
         numbers = (path.name.removeprefix(start) for path in children(first.parent))
-        known = (int(number) for number in numbers if number.isdecimal())
-        return tuple(sorted(number for number in known if exists(self._version_file(name, number))))
+        known = {int(number) for number in numbers if number.isdecimal()}
+        return tuple(sorted(number for number in known if exists(self.version_file(name, number))))
 
     def versions(self, name: str) -> tuple[Version, ...]:
         """Return the versions of `name`, oldest number first."""
@@ -149,7 +149,7 @@ class Registry:
 
     def version(self, name: str, number: int) -> Version:
         """Return `name@v<number>`, its snapshot and files checked. Raises `UnknownName`."""
-        file = self._version_file(name, number)
+        file = self.version_file(name, number)
         if not exists(file):
             numbers, address = self.numbers(name), f"{name}@v{number}"
             if not numbers:
@@ -201,7 +201,8 @@ class Registry:
     def _version_folder(self, name: str, number: int) -> Path:
         return self.folder / "versions" / f"{_checked('prompt', name)}@v{number}"
 
-    def _version_file(self, name: str, number: int) -> Path:
+    def version_file(self, name: str, number: int) -> Path:
+        """Return the file of a version, whether it exists or not."""
         return self._version_folder(name, number) / "version.json"
 
     # events
@@ -341,7 +342,6 @@ class Registry:
         rows: Iterable[CaseResult],
         texts: Iterable[Completion] | None,
         *,
-        summary: str,
         redact: Redact,
     ) -> Evidence:
         """Write a measurement of a version; `texts` None keeps digests only."""
@@ -349,9 +349,7 @@ class Registry:
         earlier = self.evidence(measurement.name, measurement.number)
         measurement = replace(measurement, earlier=tuple(evidence.digest for evidence in earlier))
         folder = self._evidence_folder(measurement.name, measurement.number)
-        return evidence_files.write_evidence(
-            folder, measurement, rows, texts, summary=summary, redact=redact
-        )
+        return evidence_files.write_evidence(folder, measurement, rows, texts, redact=redact)
 
     def _evidence_folder(self, name: str, number: int) -> Path:
         return self.folder / "evidence" / f"{_checked('prompt', name)}@v{number}"

@@ -1,6 +1,6 @@
 """The local store of every answer and score, so that nothing is paid for twice.
 
-SQLite in write-ahead mode, one file under `.llmops/store/`. Its promises:
+SQLite in write-ahead mode, one file in the store's folder (`core.store_folder`). Its promises:
 
 - Completions are on disk when `put_completions` returns: they survive kill -9 (and, with
   `durable`, a power cut). Scores can be made again from completions without a call, so they are
@@ -107,6 +107,11 @@ class ResultsStore:
         self._waiting: dict[ScoreKey, Columns] = {}
         self._damaged: dict[tuple[str, Row], None] = {}
         self._removed = 0
+
+    @property
+    def kept(self) -> bool:
+        """Whether its results are there after this run."""
+        return self._db.path is not None
 
     @property
     def damaged(self) -> int:
@@ -302,7 +307,7 @@ class ResultsStore:
         value, check, source = row
         if isinstance(value, bytes) and check == _check(columns, source, value):
             with suppress(InvalidRecord):
-                return _Sourced(parse(from_bytes(value)), source)
+                return _Sourced(parse(from_bytes(value, own=True)), source)
         # by its checksum too, so that a row that replaces it in this transaction stays
         self._damaged[f"DELETE {where} AND checksum IS ?", (*columns, check)] = None
         return None

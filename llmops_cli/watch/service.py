@@ -8,6 +8,7 @@ one line each, which git tracks.
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
@@ -16,7 +17,9 @@ from pathlib import Path
 import numpy as np
 from numpy.lib.recfunctions import append_fields
 
+from llmops_cli.core.digest import InvalidRecord, from_plain
 from llmops_cli.core.errors import IntegrityBroken, Refused, UnknownName
+from llmops_cli.core.globs import matches
 from llmops_cli.core.prompt import Model
 from llmops_cli.core.records import Event
 from llmops_cli.core.redact import Redactor
@@ -30,11 +33,15 @@ from llmops_cli.core.watch import (
     WatchSettings,
 )
 from llmops_cli.engine.budget import MILLION, tariff
+from llmops_cli.project.paths import Folder, Unreadable
 from llmops_cli.stores.atomic import write_text
+from llmops_cli.stores.codec import from_bytes
+from llmops_cli.stores.registry_files import FROM_GIT, exists, read_record
 from llmops_cli.watch.alarms import decide
 from llmops_cli.watch.spans import Counts
 from llmops_cli.watch.store import HOUR, Table, TraceStore
 
+FIRST_WILDCARD = re.compile(r"[*?\[].*")
 UNREADABLE = 0.01
 """The share of lines that may be unreadable."""
 LOOK_BACK = DAY
@@ -61,14 +68,19 @@ class Production:
 def add_sources(production: Production) -> tuple[int, Counts]:
     """Store what is new in the trace files; return how many calls, and what was read.
 
-    Raises `Refused` for a file that cannot be read.
+    Raises `Refused` for a file or a folder that can't be read.
     """
-    root, settings = production.root, production.settings
-    files = [path for glob in settings.sources for path in sorted(root.glob(glob))]
+    folder, settings = Folder(production.root), production.settings
     try:
-        return production.store.add(files, settings.names)
-    except OSError as error:
-        raise Refused(f"cannot read {error.filename}: {error.strerror}") from error
+        files = [
+            folder.resolve(path)
+            for glob in settings.sources
+            for path in folder.files(FIRST_WILDCARD.split(glob)[0].rpartition("/")[0] or ".")
+            if matches(path.removeprefix("./"), glob)
+        ]
+    except Unreadable as error:
+        raise Refused(str(error), hint="`watch: source` in llmops.yaml names it") from error
+    return production.store.add(files, settings.names)
 
 
 def decide_all(
@@ -156,15 +168,15 @@ def _rates(
 def acknowledgements(root: Path, environment: str) -> list[Acknowledgement]:
     """Return what was acknowledged, oldest first. Raises `IntegrityBroken` for a broken line."""
     file = _acknowledgement_file(root, environment)
-    if not file.exists():
+    if not exists(file):
         return []
     entries = []
-    for number, line in enumerate(file.read_text(encoding="utf-8").splitlines(), start=1):
+    for number, line in enumerate(read_record(file).splitlines(), start=1):
         try:
-            entries.append(Acknowledgement(**json.loads(line)))
-        except (ValueError, TypeError) as error:
-            where = f"{file}:{number}"
-            raise IntegrityBroken("not an acknowledgement", where=where) from error
+            entries.append(from_plain(Acknowledgement, from_bytes(line)))
+        except InvalidRecord as error:
+            why, where = f"not an acknowledgement: {error}", f"{file}:{number}"
+            raise IntegrityBroken(why, where=where, hint=FROM_GIT) from error
     return entries
 
 
@@ -189,7 +201,7 @@ def acknowledge(
         alarm=name, hour=last + 1, rose=alarms[name].started, at=report.at, by=by, reason=reason
     )
     file = _acknowledgement_file(root, report.environment)
-    earlier = file.read_text(encoding="utf-8") if file.exists() else ""
+    earlier = read_record(file).decode() if exists(file) else ""
     fields = {field: getattr(entry, field) for field in Acknowledgement.__dataclass_fields__}
     write_text(file, earlier + json.dumps(fields) + "\n", redact=redact)
     return entry

@@ -13,20 +13,22 @@ import gzip
 import hashlib
 import json
 import math
+import stat
 import zlib
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
-from llmops_cli.core.errors import IntegrityBroken
+from llmops_cli.core.errors import IntegrityBroken, Refused
 from llmops_cli.core.redact import Redactor
 from llmops_cli.core.watch import SpanNames
 from llmops_cli.stores.atomic import write_bytes
+from llmops_cli.stores.registry_files import children, exists, open_file, read_record
 from llmops_cli.watch.spans import Call, Counts, read_calls
 
 HOUR = 3600
@@ -53,6 +55,7 @@ ROW = np.dtype(
     + [(name, "<u4") for name in TEXTS]
 )
 
+T = TypeVar("T", list[str], dict[str, list[int]])
 Table = NDArray[np.void]
 """Rows of `ROW`, by time."""
 
@@ -68,6 +71,8 @@ class TraceStore:
     @contextmanager
     def writing(self) -> Iterator[None]:
         """Keep other writers out, and write down new words at the end."""
+        for name in (".gitignore", ".lock"):
+            exists(self.folder / name)  # raises for a link: what it leads to would be overwritten
         self.folder.mkdir(parents=True, exist_ok=True)
         (self.folder / ".gitignore").write_text("*\n")
         with (self.folder / ".lock").open("w") as lock:
@@ -77,29 +82,27 @@ class TraceStore:
 
     def words(self) -> list[str]:
         """Return the texts by number."""
-        file = self.folder / "words.json"
-        return list(map(str, json.loads(file.read_bytes()))) if file.exists() else [""]
+        return list(map(str, self._record("words.json", [""])))
 
     def add(self, files: Iterable[Path], names: SpanNames) -> tuple[int, Counts]:
         """Store the calls of `files` that are not stored; return how many, and what was read.
 
-        Raises `OSError` for a file that cannot be read, `Unmeasured` if the disk refuses.
+        Raises `Refused` for a file that can't be read, `Unmeasured` if the disk refuses.
         """
         counts = Counts()
         added = 0
         with self.writing():
             known = self._read_files()
             for file in files:
-                state = file.stat()
-                mark = [state.st_size, state.st_mtime_ns]
-                if known.get(str(file.resolve())) == mark:
-                    continue
-                batch: list[Call] = []
-                for call in read_calls(file, names, counts):
-                    batch.append(call)
-                    if len(batch) >= BATCH:
-                        added += self._put(batch)
-                        batch.clear()
+                with _readable(file) as mark:
+                    if known.get(str(file.resolve())) == mark:
+                        continue
+                    batch: list[Call] = []
+                    for call in read_calls(file, names, counts):
+                        batch.append(call)
+                        if len(batch) >= BATCH:
+                            added += self._put(batch)
+                            batch.clear()
                 added += self._put(batch)
                 known[str(file.resolve())] = mark
             write_bytes(self.folder / "read.json", json.dumps(known).encode())
@@ -107,7 +110,7 @@ class TraceStore:
 
     def hours(self) -> list[int]:
         """Return the hours (since 1970) that have calls."""
-        names = (file.stem for file in self.folder.glob("*T*.npy"))
+        names = (file.stem for file in children(self.folder) if file.match("*T*.npy"))
         return sorted(
             int(datetime.fromisoformat(f"{n}:00+00:00").timestamp()) // HOUR for n in names
         )
@@ -136,8 +139,17 @@ class TraceStore:
                 yield from self._texts(hour).values()
 
     def _read_files(self) -> dict[str, list[int]]:
-        file = self.folder / "read.json"
-        return dict(json.loads(file.read_bytes())) if file.exists() else {}
+        return self._record("read.json", {})
+
+    def _record(self, name: str, default: T) -> T:
+        file = self.folder / name
+        try:
+            record = json.loads(read_record(file)) if exists(file) else default
+        except ValueError as error:
+            raise _damaged(file, str(error)) from error
+        if type(record) is not type(default):
+            raise _damaged(file, f"it is no {type(default).__name__}")
+        return record
 
     def _file(self, hour: int) -> Path:
         name = datetime.fromtimestamp(hour * HOUR, UTC).strftime("%Y-%m-%dT%H")
@@ -145,10 +157,11 @@ class TraceStore:
 
     def _hour(self, hour: int) -> Table:
         file = self._file(hour)
-        if not file.exists():
+        if not exists(file):
             return np.empty(0, ROW)
         try:
-            table: Table = np.load(file, allow_pickle=False)
+            with open_file(file) as opened:
+                table: Table = np.load(opened, allow_pickle=False)
         except (ValueError, EOFError, OSError) as error:
             raise _damaged(file, str(error)) from error
         if table.dtype != ROW:
@@ -157,10 +170,10 @@ class TraceStore:
 
     def _texts(self, hour: int) -> dict[int, dict[str, Any]]:
         file = self._file(hour).with_suffix(".texts.jsonl.gz")
-        if not file.exists():
+        if not exists(file):
             return {}
         try:
-            lines = gzip.decompress(file.read_bytes()).splitlines()
+            lines = gzip.decompress(read_record(file)).splitlines()
             return {row["id"]: row for row in map(json.loads, lines)}
         except (ValueError, EOFError, OSError, zlib.error, KeyError) as error:
             raise _damaged(file, str(error)) from error
@@ -239,6 +252,18 @@ class TraceStore:
         lines = (json.dumps(row) for id_, row in sorted(kept.items()) if id_ in keep)
         content = gzip.compress("\n".join(lines).encode(), compresslevel=3, mtime=0)
         write_bytes(self._file(hour).with_suffix(".texts.jsonl.gz"), content)
+
+
+@contextmanager
+def _readable(file: Path) -> Iterator[list[int]]:
+    """Yield what changes when `file` does. Raises `Refused` if it can't be read, then or later."""
+    try:
+        state = file.stat()
+        if not stat.S_ISREG(state.st_mode):  # a pipe would be waited for
+            raise Refused(f"cannot read {file}: it is not a file")
+        yield [state.st_size, state.st_mtime_ns]
+    except (OSError, EOFError, zlib.error) as error:  # a file that was cut off, say
+        raise Refused(f"cannot read {file}: {error}") from error
 
 
 def _save(file: Path, table: Table) -> None:

@@ -16,7 +16,7 @@ import yaml
 from llmops_cli import __version__
 from tests.actions.hub import Hub, programs
 from tests.actions.runner import ROOT, Result
-from tests.git_project import GitProject, git, make_git_project
+from tests.git_project import LLMOPS_YAML, GitProject, git, make_git_project
 from tests.hostile import HOSTILE
 from tests.projects import Process, make_project, wait_until_asked
 from tests.servers.faulty import FaultServer, answer, echo, hang
@@ -158,6 +158,21 @@ def test_a_registry_that_was_rewritten_blocks_whatever_the_verdict(
     assert path in body
 
 
+def test_a_committed_store_blocks_the_pull_request(hub: Hub) -> None:
+    """Its answers are not used, and the check of the registry names it."""
+    path = ".llmops/store/results.sqlite3"
+
+    def forged(repo: GitProject) -> None:
+        kinder(repo)
+        repo.run("eval")
+        worse(repo)
+        repo.git("add", "-f", path)
+
+    ran = hub.pull(forged).action({**GATE, "fail-on": "never"})
+    assert (ran.success, ran.outputs["verdict"], ran.outputs["exit-code"]) == (False, "FAIL", "1")
+    assert path in {annotation.properties.get("file") for annotation in ran.annotations}
+
+
 def test_a_merge_group_is_measured_and_comments_nowhere(hub: Hub, comments: CommentServer) -> None:
     hub.pull(worse)
     ran = hub.queued().action(GATE)
@@ -177,6 +192,9 @@ def test_only_what_changed_is_measured_where_that_is_asked(hub: Hub) -> None:
 def test_a_fork_is_measured_from_the_cache_and_its_job_may_not_write(
     hub: Hub, comments: CommentServer
 ) -> None:
+    hub.push(
+        lambda repo: repo.write("llmops.yaml", f"{LLMOPS_YAML}trust: ['http://127.0.0.1:9']\n")
+    )
     ran = hub.pull(unmeasurable, head="mallory/prompts").action(GATE)
     assert summary_of(ran) == (False, "INCOMPLETE", "3")
     assert "not called: --offline" in ran.log

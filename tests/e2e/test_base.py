@@ -124,6 +124,15 @@ def test_a_version_that_a_change_promotes_is_measured_even_if_the_prompt_is_anot
     assert "support@v2 against support@v1" in output
 
 
+def test_a_version_that_a_change_promotes_and_takes_back_is_measured(repo: GitProject) -> None:
+    """The next rollback would go to it."""
+    repo.ok("promote", worse(repo), "--override", "-m", "trust me", "--commit")
+    repo.ok("promote", "support@v1", "--override", "-m", "back", "--commit")
+    repo.git("checkout", "-q", "main", "--", "prompts")
+    repo.commit("as before")
+    assert "support@v2 against support@v1" in changed_run(repo, code=1)
+
+
 def test_a_version_that_a_change_promotes_is_gated_even_if_the_prompt_goes(
     repo: GitProject,
 ) -> None:

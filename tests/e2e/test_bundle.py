@@ -88,10 +88,11 @@ def test_a_bundle_is_a_file_that_an_application_starts_from(
     repository: Path, tmp_path: Path
 ) -> None:
     path = tmp_path / "out" / "production.json"
+    path.parent.mkdir()
     result = llmops(repository, "bundle", "production", "--out", str(path))
     assert (result.code, result.out.splitlines()) == (
         0,
-        ["support  v1", f"wrote {path}", f"next: LLMOPS_BUNDLE={path}"],
+        ["support  v1", f"wrote {path}", f"next: export LLMOPS_BUNDLE={path}"],
     )
     assert loaded(path.parent, LLMOPS_BUNDLE=path.name) == "support@v1 hi"
 

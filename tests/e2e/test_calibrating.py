@@ -198,7 +198,8 @@ def test_a_judge_with_few_labels_is_not_calibrated_yet_and_gates_as_one_without_
     project.write("labels.jsonl", "\n".join(few) + "\n")
     calibrated = calibrate(project)
     assert "TOO_FEW_LABELS not calibrated yet: 40 labeled outputs (minimum 100)" in calibrated.text
-    assert "next: more labels: llmops calibrate support:tone --draft more.jsonl" in calibrated.text
+    step = "llmops calibrate support:tone --draft more.jsonl"
+    assert f"next: {step} # more labels" in calibrated.text
     assert "refuse it" not in calibrated.text
     assert calibrate(project, "--require", "advisory").code == 2
 
@@ -207,6 +208,11 @@ def test_a_judge_with_few_labels_is_not_calibrated_yet_and_gates_as_one_without_
     xml, page = project.root / "junit.xml", project.root / "report.md"
     result = run(project, "eval", "--json", "--junit", str(xml), "--markdown", str(page))
     assert result.code == 0
+    drafted = run(project, *step.split()[1:])
+    assert (drafted.code, "next: llmops calibrate support:tone --labels" in drafted.text) == (
+        0,
+        True,
+    )
     (judged,) = result.evalset["judges"]
     assert (judged["status"], judged["labeled"]) == ("TOO_FEW_LABELS", 40)
     reason = "the judge tone is not calibrated yet: 40 labeled outputs (minimum 100)"
@@ -412,3 +418,68 @@ def test_status_says_what_is_known_of_the_judges_of_what_runs(project: Project) 
         ("support:long", "uncalibrated"),
     ]
     assert "support:tone  GATE\n" in run(project, "status").out
+
+
+# With a base revision, calibrations are those that stand there -----------------------------------
+
+
+def committed(project: Project) -> GitProject:
+    """The project at `main`, with a prompt that a change edits."""
+    git(project.root, "init", "-q", "-b", "main")
+    repo = GitProject(project.root)
+    repo.commit("base")
+    project.prompt(system="Please do")
+    return repo
+
+
+def test_a_calibration_that_a_change_adds_lets_no_judge_gate(
+    project: Project, judge: Judge
+) -> None:
+    project.settings = {"gate": {"judges": "calibrated"}}
+    project.llmops_yaml()
+    repo = committed(project)
+    calibrate(project)
+    assert repo.run("eval").code == 0
+
+    judged = len(judge.bodies)
+    refused = repo.run("eval", "--base", "main")
+    assert refused.code == 2
+    assert "the judge tone of support is not calibrated" in refused.text
+    assert len(judge.bodies) == judged
+    repo.commit("calibrated")
+    assert repo.run("eval", "--base", "HEAD").code == 0  # once it is merged, it counts
+
+
+@pytest.mark.parametrize("change", ["removes", "changes"])
+def test_a_calibration_that_a_change_removes_or_replaces_still_counts(
+    project: Project, judge: Judge, change: str
+) -> None:
+    judge.verdict = passing_all
+    calibrate(project)
+    repo = committed(project)
+    judge.verdict = polite
+    (path,) = readings(project)
+    path.unlink()
+    if change == "changes":
+        (project.root / ".llmops/store/results.sqlite3").unlink()
+        calibrate(project)
+    assert repo.run("eval").code == 0
+    refused = repo.run("eval", "--base", "main")
+    assert refused.code == 2
+    assert "the judge tone of support may not gate: its calibration says" in refused.text
+
+
+def test_changed_calibrations_are_findings(project: Project) -> None:
+    repo = committed(project)
+    calibrate(project)
+    added = repo.ok("eval", "--base", "main", "--json")
+    assert added.finding("calibrations")["why"] == (
+        "this change adds the calibration of support:tone, which counts once it is merged: until "
+        "then, the judge is uncalibrated"
+    )
+    assert [judge["status"] for judge in added.evalset["judges"]] == ["uncalibrated"]
+    repo.commit("calibrated")
+    readings(project)[0].unlink()
+    removed = repo.ok("eval", "--base", "HEAD", "--json")
+    assert "this change removes the calibration of support:tone" in removed.text
+    assert [judge["status"] for judge in removed.evalset["judges"]] == ["GATE"]

@@ -102,6 +102,43 @@ def test_render_shows_what_is_sent(project: Project) -> None:
     assert project.run("render", "support", "-i", "question").code == 2
 
 
+SCHEMA = """\
+responseFormat: json_schema
+jsonSchema: {title: City answer, type: object, properties: {city: {type: string}}}
+tools:
+  - type: function
+    function: {name: find_city, description: Finds a city, parameters: {type: object}}
+"""
+
+
+def test_render_shows_tools_and_schema_as_they_are_sent(project: Project) -> None:
+    bodies: list[Mapping[str, Any]] = []
+
+    def keep(body: Mapping[str, Any]) -> str:
+        bodies.append(body)
+        return "{}"
+
+    project.write("prompts/support.prompt.yml", project.read("prompts/support.prompt.yml") + SCHEMA)
+    with FaultServer(reply=keep) as own:
+        project.url, project.model["extra_body"] = own.url, {"top_k": 3}
+        project.llmops_yaml()
+        result = project.run("render", "support")
+        (shown,) = project.run("render", "support", "--json").document
+        assert own.requests == 0
+        project.run("eval", "--case", "c000")
+    says(
+        result,
+        "temperature=0.0 top_k=3 response_format=json_schema",
+        '--- tools [ { "type": "function", "function": { "name": "find_city"',
+        '--- JSON schema { "name": "City_answer", "strict": true, "schema": { "title": "City',
+        shown["digest"],
+    )
+    sent = bodies[-1]
+    assert sent["response_format"] == {"type": "json_schema", "json_schema": shown["json_schema"]}
+    assert (sent["tools"], sent["messages"]) == (shown["tools"], shown["messages"])
+    assert sent.items() >= {**shown["parameters"], **shown["extra_body"]}.items()
+
+
 def test_models_lists_them(project: Project) -> None:
     says(project.run("models"), "tiny", "openai", project.url, "OPENAI_API_KEY is not set")
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import resource
 import signal
 import subprocess
@@ -167,6 +168,18 @@ def test_a_full_disk_is_3_and_the_next_run_is_right(project: Project, kilobytes:
     assert (again.code, again.evalset["candidate"]["measured"]) == (1, 20)
 
 
+def test_a_disk_that_fills_is_named_first_with_what_was_called(project: Project) -> None:
+    project.evalset(scorers=[PASSING], gate=FLOOR)
+    assert project.run("eval").code == 0
+    project.prompt(system="Others.\n" + TWENTY)
+    result = run_on_a_full_disk(project, 48)
+    counts = re.search(
+        r"INCOMPLETE: .*store.*: (\d+) calls? made, (\d+) not attempted", result.text
+    )
+    assert counts, result.text
+    assert sum(map(int, counts.groups())) == 20
+
+
 def test_a_disk_that_fills_keeps_what_was_stored_before(project: Project) -> None:
     project.evalset(scorers=[PASSING], gate=FLOOR)
     assert project.run("eval").code == 0
@@ -206,13 +219,6 @@ def test_in_a_read_only_folder_there_is_a_verdict_and_no_release(
     project.root.chmod(0o755)
     assert (result.code, words in result.text) == (code, True), result.text
     assert not (project.root / ".llmops").exists()
-
-
-def test_a_store_that_is_no_folder_is_3(project: Project) -> None:
-    project.write(".llmops/store", "something else")
-    result = project.run("eval")
-    assert result.code == 3
-    assert ".llmops/store" in result.text
 
 
 # 70: a bug -----------------------------------------------------------------------------------

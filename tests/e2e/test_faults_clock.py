@@ -70,7 +70,7 @@ def test_answers_dated_by_a_fast_clock_expire(tmp_path: Path) -> None:
         fresh, again = project.eval("--no-cache"), project.eval()
     passed = [item.evalset["metrics"][0]["candidate"] for item in (ahead, fresh)]
     assert [item.report["calls"] for item in (ahead, fresh, again)] == [5, 5, 0]
-    assert passed == [0.0, 0.5]  # a trial of each, pooled: a re-run never replaces
+    assert passed == [0.0, 1.0]
 
 
 @pytest.mark.slow

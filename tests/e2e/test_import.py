@@ -152,3 +152,12 @@ def test_the_model_under_test_does_not_judge_unless_named(tmp_path: Path) -> Non
     assert "lost: the assertion 'llm-rubric': no grading model is named" in done.out
     assert "wrote new/prompts/" in done.out
     assert "next: llmops -C new check" in done.out
+
+
+@pytest.mark.parametrize("name", ["../../evil", "/evil", "a/../../evil", "Evil", "", ".evil"])
+def test_a_name_that_leads_out_of_the_project_is_refused(foreign: Path, name: str) -> None:
+    before = contents(foreign)
+    done = llmops(foreign, *IMPORT, "new", "--name", name)
+    assert done.code == 2
+    assert "is not a name of a prompt" in done.err
+    assert contents(foreign) == before

@@ -48,7 +48,7 @@ def test_promote_without_yes_prints_the_command_that_goes_on(repo: GitProject) -
     result = repo.run(*command)
     assert (result.code, repo.runs("support")) == (3, 1)
     (step,) = (line for line in result.out.splitlines() if line.startswith("next: "))
-    words = shlex.split(step.removeprefix("next: ").partition("   (")[0])
+    words = shlex.split(step.removeprefix("next: ").partition("   #")[0])
     assert words == ["llmops", *command, "--yes"]
     assert "120 calls" in step
     repo.ok(*words[1:])

@@ -75,6 +75,47 @@ def test_without_a_base_a_byte_that_was_edited_is_found(shop: GitProject, path: 
     assert "BROKEN" in result.out
 
 
+@pytest.mark.parametrize(
+    "path",
+    [
+        "notes.md",
+        "versions/README.md",
+        "versions/support@v1/note.txt",
+        "evidence/support@v1/0123456789ab.html",
+        "evidence/support@v1/more/0123456789ab.json",
+        "log/production/support/000001.json.orig",
+        "calibrations/latest.json",
+        "hooks/on-promote.sh",
+        "watch/production.py",
+    ],
+)
+def test_a_file_of_no_known_kind_is_found(shop: GitProject, path: str) -> None:
+    shop.write(f".llmops/{path}", "text")
+    result = shop.run("fsck")
+    assert (result.code, f".llmops/{path}: llmops commits no such file" in result.text) == (2, True)
+    shop.commit()
+    assert f".llmops/{path}" in shop.run("fsck", "--base", "HEAD").text
+
+
+@pytest.mark.parametrize(
+    "path",
+    ["store/results.sqlite3-wal", "store/reports/000001.json", "traces/words.json", ".new-1"],
+)
+def test_what_git_has_of_another_machine_is_found(shop: GitProject, path: str) -> None:
+    shop.write(f".llmops/{path}", "text")
+    shop.ok("fsck")
+    shop.git("add", "-f", f".llmops/{path}")
+    result = shop.run("fsck")
+    assert (result.code, f".llmops/{path}: llmops commits no such file" in result.text) == (2, True)
+
+
+def test_every_kind_of_file_that_llmops_writes_is_known(shop: GitProject) -> None:
+    shop.ok("schema", "--write")
+    shop.write(".llmops/watch/production.jsonl", "")
+    shop.commit()
+    shop.ok("fsck")
+
+
 def test_a_registry_that_grew_is_intact(repo: GitProject) -> None:
     output = repo.ok("fsck", "--base", "base").out
     assert "since base: 1 version, 1 evidence file, 1 event" in output

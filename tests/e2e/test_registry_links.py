@@ -120,6 +120,25 @@ def test_one_broken_prompt_hides_no_other(repo: GitProject, tmp_path: Path) -> N
     assert "support@v2" in result.text
 
 
+@pytest.mark.parametrize("replace", [replace_by_pipe, replace_by_device, replace_by_huge_file])
+def test_a_bundle_that_is_no_file_is_refused_without_waiting(
+    repo: GitProject, tmp_path: Path, replace: Callable[[Path, Path], None]
+) -> None:
+    file = tmp_path / "bundle.json"
+    repo.ok("bundle", "production", "--out", str(file))
+    replace(file, tmp_path)
+    assert repo.run("verify", "--bundle", str(file)).code == 2
+    with pytest.raises(IntegrityBroken):
+        load_prompt("support@production", source=file)
+
+
+def test_a_bundle_may_be_a_link(repo: GitProject, tmp_path: Path) -> None:
+    repo.ok("bundle", "production", "--out", str(tmp_path / "bundle.json"))
+    (tmp_path / "mounted.json").symlink_to("bundle.json")
+    repo.ok("verify", "--bundle", str(tmp_path / "mounted.json"))
+    assert load_prompt("support@production", source=tmp_path / "mounted.json").version == 2
+
+
 # Nothing to verify proves nothing -----------------------------------------------------------------
 
 
@@ -146,3 +165,37 @@ def test_nothing_is_released_measured_or_promoted_through_a_link(
     for command in (("release", "support"), ("measure", "support@v3"), ("promote", "support@v3")):
         assert repo.run(*command).code == 2 or name != "versions"
     assert sorted(aside.rglob("*")) == before
+
+
+# What reviewers read is what llmops reads --------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", [*FILES[:2], "statement"])
+def test_a_record_of_the_registry_with_a_duplicate_key_is_refused(
+    repo: GitProject, name: str
+) -> None:
+    path = path_of(repo, name)
+    key = {"statement": "predicateType"}.get(name, "digest")
+    path.write_text(path.read_text().replace("{", f'{{"{key}": "what a reviewer reads", ', 1))
+    result = repo.run("fsck")
+    assert result.code == 2, result.text
+    assert "a key is here twice" in result.text
+
+
+def test_a_summary_that_says_something_else_than_its_statement_is_a_problem(
+    repo: GitProject,
+) -> None:
+    assert repo.run("fsck", "--base", "base").code == 0
+    (path,) = (repo.root / ".llmops/evidence/support@v2").glob("*.summary.md")
+    path.write_text(path.read_text().replace("PASS", "PASS (reviewed)"))
+    for command in (("fsck",), ("fsck", "--base", "base")):
+        result = repo.run(*command)
+        assert result.code == 2, result.text
+        assert f"{path.relative_to(repo.root)}: it is not the summary" in result.text
+
+
+def test_a_summary_without_a_statement_is_a_problem(repo: GitProject) -> None:
+    repo.write(".llmops/evidence/support@v1/000000000000.summary.md", "# support@v1: PASS\n")
+    result = repo.run("fsck", "--base", "base")
+    assert result.code == 2, result.text
+    assert "000000000000.json: there is no such file" in result.text

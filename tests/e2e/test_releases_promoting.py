@@ -30,7 +30,7 @@ def test_missing_evidence_is_3_and_named_with_its_cost(repo: GitProject) -> None
     assert result.code == 3
     assert "support@v2 has no evidence" in result.out
     assert (
-        "next: llmops measure support@v2 --to production   (120 calls, about $0.00)" in result.out
+        "next: llmops measure support@v2 --to production   # 120 calls, about $0.00" in result.out
     )
     assert repo.runs("support") == 1
 
@@ -186,3 +186,18 @@ def test_scores_of_a_cases_own_scorer_are_used_again(tmp_path: Path) -> None:
     assert [
         evalset["scores"] for prompt in plan for evalset in prompt["prompts"][0]["evalsets"]
     ] == [0]
+
+
+def test_an_override_that_was_rolled_back_no_longer_fails_verify_strict(shop: GitProject) -> None:
+    worse = shop.candidate("support", "Answer badly.", broken=30)
+    shop.ok("promote", worse, "--override", "-m", "trust me")
+    refused = shop.run("verify", "--strict")
+    assert refused.code == 2
+    assert "BROKEN" in refused.out
+    shop.ok("rollback", "support@production", "-m", "it was bad")
+    verified = shop.ok("verify", "--strict")
+    assert "promoted by override: trust me" in verified.out  # recorded for good
+    assert "BROKEN" not in verified.out
+    (row,) = shop.ok("verify", "--strict", "--json").document
+    (problem,) = row["prompts"][0]["problems"]
+    assert (problem["warning"], problem["past"]) == (True, True)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import shlex
+
 import pytest
 
 from tests.git_project import GitProject
@@ -55,7 +57,7 @@ def test_the_step_after_a_short_baseline_can_be_run(repo: GitProject) -> None:
     result = repo.run("eval", "support", "--baseline", "v1", "--json")
     assert result.code == 1
     (step,) = result.prompt["next_steps"]
-    words = step.partition("llmops ")[2].split()
+    words = shlex.split(step, comments=True)[1:]
     assert words[:3] == ["compare", "support@v1", "support"]
     assert repo.run(*words).code == 1
 

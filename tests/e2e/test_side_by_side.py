@@ -118,7 +118,7 @@ def test_what_was_not_measured_is_3_and_shown_as_missing(models: tuple[Project, 
     rows = table(result.document)
     assert (rows["local"]["quality"], rows["local"]["measured"]) == (None, 0)
     assert rows["small"]["quality"] == 0.9
-    assert any("not measured" in note for note in result.document[0]["notes"])
+    assert any(note.startswith("local: ") and "401" in note for note in result.document[0]["notes"])
 
 
 @pytest.mark.parametrize(

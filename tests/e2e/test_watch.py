@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import gzip
 import json
+import os
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -10,7 +12,7 @@ from typing import Any
 import pytest
 
 from tests.git_project import GitProject, make_git_project
-from tests.projects import Result
+from tests.projects import Result, without_rights
 from tests.traces import HOUR, request, span, write_hours
 
 WATCHED = """\
@@ -215,3 +217,91 @@ def test_a_thumbs_down_becomes_a_draft_that_gates_when_it_is_reviewed(shop: GitP
     drafts.write_text(json.dumps({**case, "expected": "yes"}) + "\n")
     assert "draft" not in shop.ok("check").text
     assert "of 61" in shop.run("eval").text
+
+
+# What a change can put in the way --------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "command", [("watch",), ("traces", "list"), ("traces", "draft", "support")]
+)
+def test_calls_that_git_has_are_not_read(shop: GitProject, command: tuple[str, ...]) -> None:
+    shop.ok("watch")
+    shop.git("add", "-f", ".llmops/traces/words.json")
+    shop.git("commit", "-qm", "calls of a change")
+    result = shop.run(*command)
+    assert result.code == 2, result.text
+    assert "git has" in result.text
+    assert ".llmops/traces/words.json" in result.text
+
+
+@pytest.mark.parametrize("name", ["", "/.gitignore", "/.lock", "/words.json"])
+def test_nothing_is_read_or_written_through_a_link_in_the_place_of_calls(
+    shop: GitProject, tmp_path: Path, name: str
+) -> None:
+    aside = tmp_path / "aside"
+    aside.mkdir() if not name else aside.write_text("precious")
+    path = shop.root / f".llmops/traces{name}"
+    path.parent.mkdir(exist_ok=True)
+    path.symlink_to(aside)
+    result = watch(shop)
+    assert result.code == 2, result.text
+    assert list(aside.iterdir()) == [] if not name else aside.read_text() == "precious"
+
+
+@pytest.mark.parametrize("source", ["../*.jsonl", "/var/log/*.jsonl", "traces/../../*.jsonl"])
+def test_a_source_outside_of_the_project_is_a_problem(shop: GitProject, source: str) -> None:
+    shop.write("llmops.yaml", WATCHED.replace("traces/*.jsonl", source))
+    result = watch(shop)
+    assert result.code == 2, result.text
+    assert "llmops.yaml:6: " in result.text
+    assert "could leave the project" in result.text
+
+
+def test_a_source_that_is_a_pipe_or_a_link_out_is_refused_without_waiting(
+    shop: GitProject, tmp_path: Path
+) -> None:
+    os.mkfifo(shop.root / "traces" / "pipe.jsonl")
+    assert "pipe.jsonl: it is not a file" in watch(shop).text
+    (shop.root / "traces" / "pipe.jsonl").unlink()
+    (tmp_path / "secret.jsonl").write_text("{}")
+    (shop.root / "traces" / "out.jsonl").symlink_to(tmp_path / "secret.jsonl")
+    result = watch(shop)
+    assert result.code == 2, result.text
+    assert "'traces/out.jsonl' is a link that leaves the project" in result.text
+
+
+def test_traces_that_cannot_be_listed_are_no_quiet_days(shop: GitProject) -> None:
+    (shop.root / "traces").chmod(0)
+    result = shop.start("watch", before=without_rights).wait()
+    (shop.root / "traces").chmod(0o755)
+    assert result.code == 2, result.text
+    assert "'traces' cannot be listed: Permission denied" in result.text
+
+
+def test_a_file_of_traces_that_was_cut_off_is_named(shop: GitProject) -> None:
+    packed = gzip.compress(b"{}\n" * 1000)
+    (shop.root / "half.jsonl.gz").write_bytes(packed[:-9])
+    result = shop.run("traces", "add", "half.jsonl.gz")
+    assert result.code == 2, result.text
+    assert "half.jsonl.gz" in result.text
+
+
+@pytest.mark.parametrize(
+    "line", ['{"alarm": "errors", "alarm": "cost"}', '{"alarm": 3}', "[]", "no JSON"]
+)
+def test_an_acknowledgement_that_was_edited_is_refused(shop: GitProject, line: str) -> None:
+    shop.write(".llmops/watch/production.jsonl", line + "\n")
+    result = watch(shop)
+    assert result.code == 2, result.text
+    assert "production.jsonl:1: not an acknowledgement" in result.text
+
+
+def test_acknowledgements_are_not_read_through_a_link(shop: GitProject, tmp_path: Path) -> None:
+    (tmp_path / "aside").write_text("")
+    shop.write(".llmops/watch/production.jsonl", "")
+    (shop.root / ".llmops/watch/production.jsonl").unlink()
+    (shop.root / ".llmops/watch/production.jsonl").symlink_to(tmp_path / "aside")
+    result = watch(shop)
+    assert result.code == 2, result.text
+    assert "a link, which is never followed here" in result.text

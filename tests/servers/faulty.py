@@ -25,6 +25,7 @@ import zlib
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
 from functools import cached_property, partial, wraps
+from itertools import count
 from pathlib import Path
 from typing import Any, Concatenate, ParamSpec, Self, TypeAlias, cast
 
@@ -33,6 +34,10 @@ Reply: TypeAlias = Callable[[Mapping[str, Any]], str]
 
 
 CHUNKED = b"HTTP/1.1 200 X\r\ncontent-type: application/json\r\ntransfer-encoding: chunked\r\n\r\n"
+
+
+IDS = count(1)
+"""Names each answer, as servers do."""
 
 
 def echo(body: Mapping[str, Any]) -> str:
@@ -128,7 +133,7 @@ class Exchange:
 
 def _chat(body: Mapping[str, Any], text: str) -> dict[str, Any]:
     return {
-        "id": "chatcmpl-1",
+        "id": f"chatcmpl-{next(IDS)}",
         "object": "chat.completion",
         "created": 1_700_000_000,
         "model": f"{body.get('model', 'tiny')}-0001",
@@ -152,7 +157,7 @@ def _chat(body: Mapping[str, Any], text: str) -> dict[str, Any]:
 
 def _message(body: Mapping[str, Any], text: str) -> dict[str, Any]:
     return {
-        "id": "msg_1",
+        "id": f"msg_{next(IDS)}",
         "type": "message",
         "role": "assistant",
         "model": f"{body.get('model', 'tiny')}-0001",
@@ -347,13 +352,15 @@ async def redirect(exchange: Exchange, location: str) -> None:
 
 
 @behaviour
-async def twice(exchange: Exchange, *, after: float = 0.02, named: bool = True) -> None:
+async def twice(
+    exchange: Exchange, /, *, after: float = 0.02, named: bool = True, **changes: Any
+) -> None:
     """A good answer, and `after` seconds later the same one again, which nobody asked for.
 
-    `named`: whether it bears the id of its request.
+    `named`: whether it bears the id of its request. `changes` override keys of the answer.
     """
     headers = {"x-request-id": f"req_{exchange.server.requests}"} if named else {}
-    again = partial(exchange.send, exchange.answer(), headers=headers)
+    again = partial(exchange.send, exchange.answer(**changes), headers=headers)
     again()
     asyncio.get_running_loop().call_later(after, again)
 

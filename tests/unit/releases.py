@@ -170,9 +170,7 @@ def measured(
         counts={"calls": 120},
         made=Provenance(by=ADA.by, at=at),
     )
-    return Registry(root).write_evidence(
-        measurement, found, texts_of(found), summary="# ten lines\n", redact=plain
-    )
+    return Registry(root).write_evidence(measurement, found, texts_of(found), redact=plain)
 
 
 def side_facts(version: Version, at: str = NOON) -> SideFacts:

@@ -160,10 +160,11 @@ class SafeResolver(AbstractResolver):
 
 
 class Connections(aiohttp.TCPConnector):
-    """Keeps connections open until a server sends an unsolicited response.
+    """Keeps connections open while a server names its answers and sends none unasked.
 
     A server or proxy that answers twice would otherwise answer every later request on that
-    connection with the previous answer. From then on, each request gets its own connection.
+    connection with the previous answer. From then on, each request gets its own connection; from
+    the start, where nothing names an answer.
     """
 
     def __init__(self, url: str, resolver: AbstractResolver | None = None) -> None:
@@ -175,7 +176,7 @@ class Connections(aiohttp.TCPConnector):
             tls.load_verify_locations(certifi.where())
         super().__init__(limit=0, keepalive_timeout=IDLE, ssl=tls, resolver=resolver)
         self._used: WeakSet[Any] = WeakSet()  # the protocols of connections that were used before
-        self._reuses = True
+        self._reuses, self._named = True, False
         self._requests: dict[str, int] = {}
         self._doubted: str | None = None
         self._ids_differ = True
@@ -194,18 +195,22 @@ class Connections(aiohttp.TCPConnector):
                 self._used.add(protocol)
                 return connection
             self._reuses = self._reuses and not protocol.should_close
-            if self._reuses:
+            if self.reuses:
                 return connection
             connection.close()
 
-    def answers_another(self, headers: Mapping[str, str], sent: int) -> bool:
-        """Return whether an answer with `headers` came before, to another question than `sent`.
+    @property
+    def reuses(self) -> bool:
+        """Whether a request may be sent over a connection that was used before."""
+        return self._reuses and self._named
 
-        `sent` is a hash of the request. Where no header names the request, or always by the
-        same name, it cannot be known.
+    def answers_another(self, named: str, sent: int) -> bool:
+        """Return whether the answer called `named` came before, to another question than `sent`.
+
+        `sent` is a hash of the request. Where all answers have the same name, it cannot be known.
         """
-        named = next(filter(None, map(headers.get, REQUEST_IDS)), None)
-        if named is None or not self._ids_differ:
+        self._named = True
+        if not self._ids_differ:
             return False
         if named == self._doubted:  # a third time, and over a connection of its own
             self._ids_differ = False
@@ -268,6 +273,7 @@ class JsonClient:
                 name: value if isinstance(value, str) else json.dumps(value)
                 for name, value in body.items()
             }
+        reuses = self.connections.reuses
         try:
             async with self.session.request(
                 method,
@@ -276,14 +282,22 @@ class JsonClient:
                 params=query,
                 allow_redirects=False,
             ) as response:
-                if self.connections.answers_another(response.headers, hash(text)):
+                named = next(filter(None, map(response.headers.get, REQUEST_IDS)), None)
+                if named and self.connections.answers_another(named, hash(text)):
                     return unreadable(REPEATED)
                 streams = response.status == 200 and response.content_type == "text/event-stream"
                 if accumulator is not None and streams:
-                    return await self._gathered(response, accumulator)
-                chunks: list[bytes] = []
-                too_large = await _receive(response, chunks.append)
-                return too_large or self._answer(response, b"".join(chunks))
+                    answer = await self._gathered(response, accumulator)
+                else:
+                    chunks: list[bytes] = []
+                    too_large = await _receive(response, chunks.append)
+                    answer = too_large or self._answer(response, b"".join(chunks))
+                own = None if named or isinstance(answer, Failure) else answer.get("id")
+                if isinstance(own, str) and own:
+                    repeated = self.connections.answers_another(own, hash(text))
+                    # Over a new connection it is another answer whose id is not unique.
+                    return unreadable(REPEATED) if repeated and reuses else answer
+                return answer
         except (aiohttp.ClientError, OSError) as error:
             return self.failure(error)
 

@@ -75,7 +75,7 @@ class ChatAccumulator(StreamAccumulator):
 
     def add(self, event: Mapping[str, Any]) -> bool:
         """Add one chunk. Usage comes beside the last choice or after it, with no choice."""
-        for name in ("model", "system_fingerprint", "usage"):
+        for name in ("id", "model", "system_fingerprint", "usage"):
             if event.get(name):
                 self._answer[name] = event[name]
         choices = event.get("choices") or ()

@@ -41,12 +41,7 @@ def body(request: Request) -> dict[str, Any]:
         sent["tools"] = list(request.tools)
     match request.response_format:
         case "json_schema":
-            schema = request.json_schema or {}
-            whole = (
-                schema if isinstance(schema.get("schema"), Mapping) else {"schema": dict(schema)}
-            )
-            named = {"name": "answer", "strict": True, **whole}
-            sent["response_format"] = {"type": "json_schema", "json_schema": named}
+            sent["response_format"] = {"type": "json_schema", "json_schema": request.named_schema}
         case "json_object" | "text" as kind:
             sent["response_format"] = {"type": kind}
     return {**sent, **request.extra_body}

@@ -7,8 +7,8 @@ engine has ended, that is the reason of every call that fails on it.
 Engines are started when first needed, and end with the command. One serves every model that is
 started in the same way, whichever of its adapters they ask for. It listens on loopback only, at a
 port of its own, and answers only calls with a key that is made for it. It sees no key of the
-project. Its output is stored in `.llmops/store/vllm-….log`. Engines start one after the other: a
-second one would disturb what the first measures of the memory.
+project. Its output is stored as `vllm-….log` in the store's folder. Engines start one after the
+other: a second one would disturb what the first measures of the memory.
 """
 
 from __future__ import annotations
@@ -19,7 +19,6 @@ import socket
 from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
 from contextlib import asynccontextmanager, suppress
 from dataclasses import replace
-from pathlib import Path
 from typing import Self
 
 import aiohttp
@@ -30,6 +29,7 @@ from llmops_cli.core.ports import PluginContext, Provider
 from llmops_cli.core.prompt import Model, Request, host_of
 from llmops_cli.core.redact import Redactor
 from llmops_cli.core.result import Completion, Failure, FailureKind
+from llmops_cli.core.store_folder import store_folder
 from llmops_cli.providers.http.addresses import is_loopback
 from llmops_cli.providers.openai.model import Dialect, OpenAI, check_model, open_openai
 from llmops_cli.providers.vllm.options import (
@@ -45,7 +45,6 @@ KEY_ENV = "VLLM_API_KEY"
 """Where `vllm serve` looks for its key."""
 POLL = 0.25
 """Seconds between two readiness checks."""
-STORE = Path(".llmops") / "store"
 KEPT_LOGS = 9
 HUGGING_FACE = frozenset({"HF_TOKEN", "HUGGING_FACE_HUB_TOKEN"})
 """Keys that the engine itself needs, to fetch a model."""
@@ -81,10 +80,12 @@ class Engine:
         self.url = f"http://127.0.0.1:{port}/v1"
         self._model = model
         self._late: str | None = None
-        (context.root / STORE).mkdir(parents=True, exist_ok=True)
+        store = store_folder(context.root, context.environ)
+        store.mkdir(parents=True, exist_ok=True)
         name = re.sub(r"[^A-Za-z0-9]+", "-", model).strip("-")[-40:]
-        log = new_log(context.root / STORE, f"vllm-{name}", keep=KEPT_LOGS)
-        self._log = log.relative_to(context.root).as_posix()
+        log = new_log(store, f"vllm-{name}", keep=KEPT_LOGS)
+        within = log.is_relative_to(context.root)
+        self._log = (log.relative_to(context.root) if within else log).as_posix()
         own_key = Redactor([self.key])
         self.server = Server(
             [*command, "--host", "127.0.0.1", "--port", str(port)],

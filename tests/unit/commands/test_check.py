@@ -120,6 +120,8 @@ ADDRESS = "https://api.example.com/v1"
         ("llmops.yaml:3: the model 'tiny': there is no program 'no-such-program' on the PATH",
          {"model": {"provider": "command", "run": ["no-such-program"]},
           "trust": ["no-such-program"]}),
+        ("llmops.yaml:3: there are no records at 'records.jsonl'",
+         {"model": {"provider": "replay", "file": "records.jsonl"}}),
         ("llmops.yaml:11: unknown metric 'exakt'",
          {"gate": {"rules": [{"floor": {"metric": "exakt", "min": 0.5}}]}}),
         ("llmops.yaml:14: unknown version 'support@v7'",

@@ -61,9 +61,11 @@ def test_retrying_until_it_is_green_does_not_make_it_green(
     assert gate(running).decision is Decision.FAIL
     server.reply = wrong_on(())
     for trials in (2, 3):
-        result = gate(running, fresh=True)
+        result = gate(running, more_trials=1)
         assert result.passing.candidate == pytest.approx(1 - 1 / trials)
         assert result.decision is Decision.FAIL
+    assert gate(running, no_cache=True).decision is Decision.PASS  # a run of its own: none is kept
+    assert gate(running).decision is Decision.FAIL
 
 
 def test_rerunning_the_failures_does_not_help_them(running: Project, server: Server) -> None:
@@ -72,24 +74,24 @@ def test_rerunning_the_failures_does_not_help_them(running: Project, server: Ser
     assert gate(running).decision is Decision.FAIL
     server.reply = wrong_on(())
     chosen = [f"c{at:03}" for at in range(12)]
-    shown = gate(running, select={"cases": chosen}, fresh=True)
+    shown = gate(running, select={"cases": chosen}, no_cache=True)
     assert shown.passing.candidate == 1.0
     again = gate(running)
     assert (again.decision, again.report.calls) == (Decision.FAIL, 0)
     assert again.passing.candidate == pytest.approx(18 / 30)
 
 
-def test_a_fresh_run_without_answers_does_not_fall_back_on_cached_answers(
+def test_a_run_without_the_cache_and_without_answers_does_not_fall_back_on_cached_answers(
     running: Project, server: Server
 ) -> None:
     running.prompt(system="Answer well.")
     assert gate(running).decision is Decision.PASS
     server._then = status(401)
-    result = gate(running, fresh=True)
+    result = gate(running, no_cache=True)
     assert (result.decision, result.report.exit_code) == (Decision.INCOMPLETE, ExitCode.INCOMPLETE)
 
 
-def test_a_fresh_trial_that_fails_leaves_the_earlier_ones_in_the_pool(
+def test_one_of_more_trials_that_fails_leaves_the_earlier_ones_in_the_pool(
     running: Project, server: Server
 ) -> None:
     server.reply = wrong_on(questions(CASES), system="Answer badly.")
@@ -97,16 +99,16 @@ def test_a_fresh_trial_that_fails_leaves_the_earlier_ones_in_the_pool(
     gate(running)
     server.reply = wrong_on(())
     server._script = [status(400)]
-    result = gate(running, fresh=True)
+    result = gate(running, more_trials=1)
     assert result.passing.candidate == pytest.approx(0.5, abs=0.02)
     assert result.decision is Decision.FAIL
 
 
-def test_fresh_and_offline_measure_nothing(running: Project, server: Server) -> None:
+def test_no_cache_and_offline_measure_nothing(running: Project, server: Server) -> None:
     running.prompt(system="Answer well.")
     gate(running)
     before = server.requests
-    result = gate(running, fresh=True, offline=True)
+    result = gate(running, no_cache=True, offline=True)
     assert (result.decision, server.requests) == (Decision.INCOMPLETE, before)
 
 

@@ -7,6 +7,7 @@ import pytest
 from llmops_cli.core.ci import (
     CiContext,
     ci_context,
+    may_call,
     may_run,
     may_run_code,
     may_run_command,
@@ -128,6 +129,30 @@ def test_code_that_is_not_trusted_never_runs(ci: CiContext | None) -> None:
     assert may_run_code("scorers/own.py", trusted=[], ci=ci, secrets=False) == (
         "scorers/own.py is code, and `trust` in llmops.yaml at the base revision does not name it"
     )
+
+
+@pytest.mark.parametrize(
+    ("ci", "secrets", "why"),
+    [
+        (None, True, None),
+        (github("push"), True, None),
+        (github("pull_request", OURS), True, None),
+        (github("pull_request", THEIRS), False, None),
+        (
+            github("pull_request", THEIRS),
+            True,
+            "secrets within its reach (if you trust it, push it to a branch of acme/bank)",
+        ),
+        (github("pull_request", None), True, "from a repository that is not known, and there are"),
+        (ci_context({"CI": "true"}, None), True, "(set LLMOPS_CI_TRUSTED=true if only people who"),
+        (ci_context({"CI": "true", "LLMOPS_CI_TRUSTED": "true"}, None), True, None),
+    ],
+)
+def test_a_strangers_change_makes_no_calls_beside_secrets_and_is_told_what_to_do(
+    ci: CiContext | None, secrets: bool, why: str | None
+) -> None:
+    reason = may_call(ci, secrets=secrets)
+    assert reason is None if why is None else why in str(reason)
 
 
 def test_the_reason_names_the_foreign_repository() -> None:

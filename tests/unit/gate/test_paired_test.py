@@ -7,9 +7,19 @@ from dataclasses import replace
 import pytest
 
 from llmops_cli.core.errors import Refused, UnknownName
-from llmops_cli.core.policy import Anchor, Critical, Decision, Estimate, Finding, NoWorse, Policy
+from llmops_cli.core.policy import (
+    SHARES,
+    TRIALS_BY_LOOK,
+    Anchor,
+    Critical,
+    Decision,
+    Estimate,
+    Finding,
+    NoWorse,
+    Policy,
+    at_look,
+)
 from llmops_cli.core.result import CaseResult, FailureKind, Trial
-from llmops_cli.gate.comparison import SHARES, TRIALS_BY_LOOK, at_look
 from llmops_cli.gate.decide import decide
 from llmops_cli.gate.paired_test import (
     cases_needed,

@@ -9,6 +9,8 @@ import pytest
 
 from llmops_cli.cli.main import run
 from llmops_cli.project.models import Weights
+from tests.git_project import GitProject
+from tests.projects import without_rights
 
 
 @pytest.fixture
@@ -21,42 +23,55 @@ def root(tmp_path: Path) -> Path:
     return tmp_path
 
 
+def weights_of(root: Path) -> Weights:
+    return Weights(root, root / ".llmops" / "store")
+
+
 def test_a_folder_is_named_by_the_names_and_bytes_of_its_files_wherever_it_stands(
     root: Path, tmp_path_factory: pytest.TempPathFactory
 ) -> None:
-    named = Weights(root).digest("models/tiny")
+    named = weights_of(root).digest("models/tiny")
     other = tmp_path_factory.mktemp("other")
     for name, content in (("config.json", b"{}"), ("model.safetensors", b"weights")):
         (other / name).write_bytes(content)
-    assert Weights(root).digest(str(other)) == named
+    assert weights_of(root).digest(str(other)) == named
     (other / ".cache").mkdir()
     (other / ".cache" / "lock").write_text("", encoding="utf-8")
-    assert Weights(root).digest(str(other)) == named
+    assert weights_of(root).digest(str(other)) == named
     (other / "model.safetensors").write_bytes(b"WEIGHTS")
-    assert Weights(root).digest(str(other)) != named
+    assert weights_of(root).digest(str(other)) != named
 
 
 def test_what_is_not_there_and_an_empty_folder_have_no_name(root: Path) -> None:
     (root / "empty").mkdir()
-    assert Weights(root).digest("org/tiny") is None
-    assert Weights(root).digest("empty") is None
+    assert weights_of(root).digest("org/tiny") is None
+    assert weights_of(root).digest("empty") is None
+
+
+def test_weights_in_a_folder_that_cannot_be_read_are_refused(root: Path) -> None:
+    model = "models: {m: {provider: vllm, model: models/tiny, base_url: 'http://127.0.0.1:9'}}\n"
+    (root / "llmops.yaml").write_text(model, encoding="utf-8")
+    (root / "models" / "tiny" / "adapter").mkdir(mode=0)
+    result = GitProject(root).start("models", before=without_rights).wait()
+    assert result.code == 2, result.text
+    assert "models/tiny cannot be read: Permission denied" in result.text
 
 
 def test_bytes_are_read_once_and_again_when_they_may_have_changed(
     root: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("llmops_cli.project.models.SETTLED", -1.0)
-    first = Weights(root)
+    first = weights_of(root)
     named = first.digest("models/tiny")
     first.save()
     with monkeypatch.context() as without:
         without.setattr("llmops_cli.project.models.file_digest", _never)
-        assert Weights(root).digest("models/tiny") == named
+        assert weights_of(root).digest("models/tiny") == named
     weights = root / "models/tiny/model.safetensors"
     times = (weights.stat().st_atime_ns, weights.stat().st_mtime_ns)
     weights.write_bytes(b"WEIGHTS")
     os.utime(weights, ns=times)  # as a copying program would leave it
-    assert Weights(root).digest("models/tiny") != named
+    assert weights_of(root).digest("models/tiny") != named
 
 
 def test_weights_that_take_long_to_read_are_announced_once_and_on_standard_error(
@@ -75,7 +90,7 @@ def test_weights_that_take_long_to_read_are_announced_once_and_on_standard_error
 
 
 def test_a_file_that_was_written_a_moment_ago_is_not_believed_next_time(root: Path) -> None:
-    first = Weights(root)
+    first = weights_of(root)
     first.digest("models/tiny")
     first.save()
     kept = root / ".llmops/store/weights.json"
@@ -84,9 +99,9 @@ def test_a_file_that_was_written_a_moment_ago_is_not_believed_next_time(root: Pa
 
 @pytest.mark.parametrize("broken", ["", "[]", "{", '{"a": 1}'])
 def test_a_broken_memory_is_no_memory(root: Path, broken: str) -> None:
-    named = Weights(root).digest("models/tiny")
+    named = weights_of(root).digest("models/tiny")
     (root / ".llmops/store/weights.json").write_text(broken, encoding="utf-8")
-    assert Weights(root).digest("models/tiny") == named
+    assert weights_of(root).digest("models/tiny") == named
 
 
 def _never(*_: object) -> object:

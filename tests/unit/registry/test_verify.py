@@ -177,6 +177,29 @@ def test_an_override_or_an_accepted_verdict_is_a_warning(
     )
 
 
+@pytest.mark.parametrize("make", [_override, _accepted])
+def test_what_was_let_in_without_proof_and_no_longer_runs_fails_nothing(
+    root: Path, make: Callable[[Event, Path], Event]
+) -> None:
+    registry = Registry(root)
+    before = registry.history("production", "support")[-1]
+    made = make(before, root)
+    if not registry.event_file(made).exists():
+        registry.append(made)
+    assert not verification(root).passes(strict=True)
+    changes = {"action": "rollback", "from_version": made.to_version, "reason": "it was bad"}
+    registry.append(event(registry.version("support", 3), after=made, changes=changes))
+    (problem,) = problems(root)
+    assert problem.past
+    assert verification(root).passes(strict=True)
+    changes = {"action": "rollback", "from_version": before.to_version, "reason": "it was not"}
+    again = registry.history("production", "support")[-1]
+    assert made.to_version is not None
+    number = made.to_version.number
+    registry.append(event(registry.version("support", number), after=again, changes=changes))
+    assert not verification(root).passes(strict=True)  # it runs again, and still has no proof
+
+
 def test_a_quarantined_version_that_runs_is_a_warning(root: Path) -> None:
     registry = Registry(root)
     last = registry.history("production", "support")[-1]

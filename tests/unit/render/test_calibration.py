@@ -38,7 +38,7 @@ def test_what_keeps_a_judge_from_the_gate_is_named_with_the_next_step() -> None:
     assert "ADVISORY it may be shown but not gate: J could be as low as 0.3" in text
     assert "fix its criteria or choose another model" in text
     few = shown(a_calibration(Counts(both_pass=50, both_fail=20, read_twice=70)))
-    assert "more labels: llmops calibrate support:tone --draft more.jsonl" in few
+    assert "llmops calibrate support:tone --draft more.jsonl # more labels" in few
 
 
 def test_nothing_is_shown_for_what_is_not_known() -> None:

@@ -128,3 +128,14 @@ def test_a_terminal_shows_what_a_run_waits_for_until_it_is_there() -> None:
         progress.waiting("")
         progress(1, 1)
     assert "starting vllm serve [tiny]" in file.getvalue()
+
+
+def test_what_was_not_attempted_is_not_among_what_failed() -> None:
+    log = Log()
+    with log.progress as progress:
+        progress(0, 100)
+        log.now += 2
+        progress.skipped(49)
+        progress(60, 100, failed=11)
+    (line,) = log.lines
+    assert "11 failed · 49 not attempted" in line

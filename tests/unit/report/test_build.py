@@ -112,7 +112,7 @@ def test_after_a_released_pass_comes_a_promotion(running: Project) -> None:
     running.prompt(system="Third.")
     promoted(running)
     assert gate(running, "support@v2").prompt.next_steps == (
-        "llmops promote support@v2 --to production -m 'why'",
+        "llmops promote support@v2 --to production --measure -m 'why'",
     )
 
 
@@ -130,15 +130,15 @@ def test_without_a_baseline_the_command_to_create_one_is_shown(project: Project)
 def test_a_failure_leads_back_to_the_prompt(running: Project, server: Server) -> None:
     worsen(running, server, 15)
     (step,) = gate(running).prompt.next_steps
-    assert step == "fix support, or look closer: llmops eval support --verbose"
+    assert step == "llmops eval support --verbose   # look closer; fix support"
 
 
 def test_a_comparison_leads_back_to_itself(running: Project, server: Server) -> None:
     add_model(running, server)
     server.reply = lambda body: "no" if body["model"] == "other" else echo(body)
     (step,) = gate(running, between=Between("tiny", "other")).prompt.next_steps
-    first, _, command = step.partition(", or look closer: ")
-    assert first == "stay with support@working on tiny"
+    command, _, comment = step.partition("   # ")
+    assert comment == "look closer; stay with support@working on tiny"
     assert command == "llmops compare tiny other --prompt support --verbose"
     again = running.run(*command.split()[1:])
     assert (again.code, "support@working on other" in again.text) == (1, True), again.text

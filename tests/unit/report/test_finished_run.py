@@ -168,15 +168,15 @@ def test_the_last_report_is_kept_and_a_kept_one_can_be_named(project: Project) -
     first = gate(project).report
     project.prompt(system="Next.")
     second = gate(project).report
-    assert read_report(last_report(project.root)) == second
-    assert read_report(project.root / REPORTS / "000001.json") == first
+    assert read_report(last_report(project.store)) == second
+    assert read_report(project.store / REPORTS / "000001.json") == first
 
 
 def test_the_oldest_reports_go(project: Project) -> None:
     made = gate(project).report
     for _ in range(KEPT + 3):
-        store_report(project.root, made, redact=plain)
-    kept = sorted(path.name for path in (project.root / REPORTS).iterdir())
+        store_report(project.store, made, redact=plain)
+    kept = sorted(path.name for path in (project.store / REPORTS).iterdir())
     assert (len(kept), kept[-1]) == (KEPT, f"{KEPT + 4:06}.json")
 
 
@@ -189,7 +189,7 @@ def test_a_report_that_cannot_be_kept_is_not_missed(project: Project) -> None:
 
 def test_before_the_first_run_there_is_no_report(project: Project) -> None:
     with pytest.raises(Refused, match="there is no report yet"):
-        read_report(last_report(project.root))
+        read_report(last_report(project.store))
 
 
 @pytest.mark.parametrize(

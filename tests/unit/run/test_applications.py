@@ -119,7 +119,7 @@ def test_a_rerun_leaves_a_baseline_alone_whose_code_is_not_here(
     promoted(project)
     project.write("app/answers.py", SAME)
     calls_before = project.calls
-    assert gate(project, fresh=True).decision is Decision.PASS
+    assert gate(project, no_cache=True).decision is Decision.PASS
     assert project.calls == calls_before + CASES
 
 

@@ -406,6 +406,26 @@ def test_new_evalsets_block_and_do_not_dilute_each_other(running: Project, serve
     assert tested["renamed"].decision is Decision.FAIL
 
 
+@pytest.mark.parametrize(
+    "rules",
+    [["no_worse"], [{"floor": 0.9}], [{"regressed": 0.1}]],
+    ids=["no_worse", "floor", "regressed"],
+)
+def test_cases_that_a_change_adds_do_not_dilute_those_of_the_base(
+    running: Project, server: Server, rules: list[Any]
+) -> None:
+    running.settings["gate"] = {"rules": rules}
+    running.llmops_yaml()
+    committed(running)
+    worsen(running, server, 6)
+    more = [{**case, "id": f"more-{case['id']}"} for case in make_cases(400)[6:]]
+    running.cases([*make_cases(CASES), *more])
+    assert gate(running).decision is not Decision.FAIL
+    result = gate(running, base="main")
+    assert result.decision is Decision.FAIL
+    assert "without the cases that this change adds" in result.verdict.why
+
+
 def test_without_a_base_all_evalsets_are_decided_together(running: Project, server: Server) -> None:
     worsen_amid_trivial_evalsets(running, server)
     tested = {finding.evalset: finding for finding in gate(running).findings("no_worse")}

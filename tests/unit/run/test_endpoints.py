@@ -66,8 +66,8 @@ def test_a_change_cannot_send_keys_to_a_server_of_its_own(
     place = elsewhere.url.removesuffix("/v1")
     text = refusal(changed)
     assert text.startswith(
-        f"llmops.yaml:3: 'tiny' would send AWS_SECRET_ACCESS_KEY, DEPLOY_TOKEN to {place}, and no "
-        "model at main does"
+        "llmops.yaml:3: 'tiny' would send AWS_SECRET_ACCESS_KEY, DEPLOY_TOKEN, the header x-more "
+        f"to {elsewhere.url}, and no model at main does"
     )
     assert f"`trust: [{place}]`" in text
     assert (server.requests, elsewhere.requests) == (0, 0)
@@ -85,7 +85,28 @@ def test_a_change_cannot_send_another_key_to_a_known_server(
     changed: Project, server: Server, settings: dict[str, Any]
 ) -> None:
     set_model(changed, **settings)
-    assert f"would send DEPLOY_TOKEN to {server.url.removesuffix('/v1')}" in refusal(changed)
+    text = refusal(changed)
+    assert text.startswith("llmops.yaml:3: 'tiny' would send DEPLOY_TOKEN")
+    assert f" to {server.url}, and no model at main does" in text
+    assert server.requests == 0
+
+
+@pytest.mark.parametrize("path", ["/v1/tenants/mine", "/v1?tenant=mine", "/v1/../mine"])
+def test_a_change_cannot_send_keys_to_another_tenant_of_a_known_host(
+    changed: Project, server: Server, path: str
+) -> None:
+    url = server.url.removesuffix("/v1") + path
+    set_model(changed, base_url=url)
+    assert f"would send OPENAI_API_KEY to {url}, and no model at main does" in refusal(changed)
+    assert server.requests == 0
+
+
+@pytest.mark.parametrize("header", ["Host", "x-custom-host"])
+def test_a_change_cannot_add_a_header_that_a_gateway_may_route_by(
+    changed: Project, server: Server, header: str
+) -> None:
+    set_model(changed, headers={header: "evil.example"})
+    assert f"would send the header {header.lower()} to {server.url}" in refusal(changed)
     assert server.requests == 0
 
 
@@ -95,7 +116,7 @@ def test_a_change_cannot_send_inputs_to_an_unknown_server(
     changed.models = {"bot": {"provider": "http", "base_url": elsewhere.url}}
     changed.llmops_yaml()
     changed.prompt(model="bot")
-    assert f"'bot' would call {elsewhere.url.removesuffix('/v1')}" in refusal(changed)
+    assert f"'bot' would call {elsewhere.url}, and" in refusal(changed)
     assert elsewhere.requests == 0
 
 
@@ -144,11 +165,14 @@ def test_a_host_that_is_trusted_at_the_base_may_be_called(
 
 
 def test_changed_headers_and_new_names_of_models_are_findings(changed: Project) -> None:
-    changed.model = {"retries": 0, "headers": {"x-team": "blue"}}
+    changed.settings["trust"] = [changed.url]
+    changed.llmops_yaml()
+    committed(changed)
+    changed.model = {"retries": 0, "headers": {"x-team": "blue"}, "extra_body": {"top_k": 1}}
     changed.llmops_yaml("small")
     changed.prompt(system="Next.", model="small")
     why = gate(changed, base="main").finding("models").why
-    assert "other headers (x-team), its name is new" in why
+    assert "other headers (x-team), another extra_body (top_k), its name is new" in why
 
 
 def test_without_a_base_a_model_is_called_where_the_project_says(
@@ -180,7 +204,8 @@ def test_what_is_stored_counts_for_a_strangers_change(
 ) -> None:
     assert gate(changed, base="main").decision is Decision.PASS
     requests = server.requests
-    environ = {**SECRETS, **github(tmp_path, "pull_request", "stranger/ours")}
+    event = github(tmp_path, "pull_request", "stranger/ours")
+    environ = {**SECRETS, **event, "LLMOPS_STORE": str(changed.store)}
     assert gate(changed, base="main", environ=environ).decision is Decision.PASS
     assert server.requests == requests
 

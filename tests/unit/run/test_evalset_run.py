@@ -120,7 +120,7 @@ def test_an_anchor_that_is_not_there_is_refused_before_any_call(
 
 
 def test_the_watch_asks_the_evidence_however_old_it_is(running: Project) -> None:
-    assert planned(running, "production", fresh=True) == [
+    assert planned(running, "production", no_cache=True) == [
         ("candidate", CASES, CASES),
         ("baseline", CASES * 3, 0),
     ]
@@ -130,7 +130,7 @@ def test_the_watch_sees_answers_that_drifted_under_one_model_name(
     running: Project, server: Server
 ) -> None:
     server.reply = wrong_on(questions(15))
-    result = gate(running, "production", fresh=True)
+    result = gate(running, "production", no_cache=True)
     assert (result.decision, server.requests) == (Decision.FAIL, CASES)
     assert result.finding("no_worse").estimate.regressed == 15  # type: ignore[union-attr]
 
@@ -140,8 +140,8 @@ def test_drifted_baseline_trials_of_another_run_do_not_dilute_the_watch(
 ) -> None:
     server.reply = wrong_on(questions(CASES))
     running.prompt(system="Next.")
-    gate(running, fresh=True)
-    result = gate(running, "production", fresh=True)
+    gate(running, more_trials=1)
+    result = gate(running, "production", no_cache=True)
     assert result.passing.baseline == 1.0
     assert result.decision is Decision.FAIL
 
@@ -151,7 +151,7 @@ def test_the_watch_runs_no_more_of_its_baseline_where_the_policy_reruns(
 ) -> None:
     set_gate(running, {"margin": 0.1, "on_inconclusive": "rerun"})
     server.reply = wrong_on(questions(2))
-    result = gate(running, "production", fresh=True)
+    result = gate(running, "production", no_cache=True)
     assert result.evalset.baseline is not None
     assert (result.evalset.baseline.called, result.evalset.baseline.planned) == (0, CASES * 3)
 
@@ -160,7 +160,7 @@ def test_a_case_that_the_evidence_lacks_is_no_part_of_the_watch(
     running: Project, server: Server
 ) -> None:
     running.cases(make_cases(CASES + 1))
-    result = gate(running, "production", fresh=True)
+    result = gate(running, "production", no_cache=True)
     assert (
         "1 case added since the baseline's evidence: not part of the watch" in result.evalset.notes
     )
@@ -173,16 +173,16 @@ def test_a_case_that_the_evidence_lacks_is_no_part_of_the_watch(
 def test_without_evidence_the_watch_can_tell_nothing(running: Project) -> None:
     for folder in ("evidence", "store"):
         shutil.rmtree(running.root / ".llmops" / folder)
-    result = gate(running, "production", fresh=True)
+    result = gate(running, "production", no_cache=True)
     assert result.decision is Decision.INCONCLUSIVE
     assert "no baseline" in result.verdict.why
 
 
 def test_the_watch_sees_a_file_of_recorded_answers_that_was_exchanged(replayed: Project) -> None:
     promoted(replayed)
-    assert gate(replayed, "production", fresh=True).decision is Decision.PASS
+    assert gate(replayed, "production", no_cache=True).decision is Decision.PASS
     recorded(replayed, wrong=15)
-    result = gate(replayed, "production", fresh=True)
+    result = gate(replayed, "production", no_cache=True)
     assert (result.decision, result.passing.baseline) == (Decision.FAIL, 1.0)
 
 

@@ -173,7 +173,7 @@ def test_the_evidence_store_holds_nothing_that_was_called_since(
     running: Project, server: Server
 ) -> None:
     running.prompt(system="Next.")
-    gate(running, fresh=True)
+    gate(running, more_trials=3)
     with open_workspace(running.root) as workspace:
         store = evidence_store(workspace, "support", 1)
         cases = measured_cases(workspace, "support", 1)["support"]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import json
 from dataclasses import replace
 from pathlib import Path
@@ -9,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from llmops_cli.core.digest import InvalidRecord
+from llmops_cli.core.digest import InvalidRecord, digest_bytes
 from llmops_cli.core.errors import IntegrityBroken
 from llmops_cli.core.ports import ScoreKey, TrialKey
 from llmops_cli.core.result import (
@@ -22,6 +23,7 @@ from llmops_cli.core.result import (
     Trial,
     Usage,
 )
+from llmops_cli.stores import evidence as evidence_files
 from llmops_cli.stores.codec import case_of, case_record, from_bytes, to_bytes
 from llmops_cli.stores.evidence import has_rows, read_results, read_rows, read_texts
 from llmops_cli.stores.registry import Registry
@@ -66,7 +68,7 @@ def test_without_texts_answers_are_known_by_their_digest_and_so_are_their_scores
     with_texts = measured(tmp_path, version, None, found=found)
     registry = Registry(tmp_path)
     evidence = registry.write_evidence(
-        replace(with_texts.measurement, llmops="0.2"), found, None, summary="", redact=str
+        replace(with_texts.measurement, llmops="0.2"), found, None, redact=str
     )
     key = TrialKey(named(("Answer.", 0)), "gate", 0)
     with open_results(None) as store:
@@ -84,10 +86,9 @@ def test_a_text_with_a_secret_loses_the_text_and_keeps_its_digest(tmp_path: Path
     evidence = measured(tmp_path, released(tmp_path), None, found=found)
     registry = Registry(tmp_path)
     redacted = registry.write_evidence(
-        replace(evidence.measurement, llmops="0.2"),
+        replace(evidence.measurement, llmops="Answer. on 0: 1.0"),
         found,
         texts_of(found),
-        summary="Answer. on 0: 1.0",
         redact=lambda text: text.replace("Answer. on 0: 1.0", "***"),
     )
     kept = {each.text for each in read_texts(redacted).values()}
@@ -210,3 +211,17 @@ def test_reading_deleted_rows_is_an_error(tmp_path: Path) -> None:
     assert not has_rows(evidence)
     with pytest.raises(IntegrityBroken, match=evidence.cases.name):
         list(read_rows(evidence))
+
+
+def test_texts_that_are_too_large_when_they_are_unpacked_are_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    evidence = measured(tmp_path, released(tmp_path), None, found=rows("Answer.", None, cases=2))
+    assert evidence.texts is not None
+    file = evidence.file.with_name(evidence.texts.name)
+    file.write_bytes(gzip.compress(gzip.decompress(file.read_bytes()) * 1000))
+    texts = replace(evidence.texts, digest=digest_bytes(file.read_bytes()))
+    assert len(read_texts(replace(evidence, texts=texts))) == 4
+    monkeypatch.setattr(evidence_files, "MAX_ROWS", 10_000)
+    with pytest.raises(IntegrityBroken, match="unpacked"):
+        read_texts(replace(evidence, texts=texts))

@@ -24,10 +24,11 @@ QUESTIONS = [f"question {n}" for n in range(8)]
 
 
 @pytest.mark.parametrize(("after", "pause"), [(0.0, 0.0), (0.02, 0.04), (0.002, 0.0), (0.02, 0.0)])
+@pytest.mark.parametrize("how", [{}, {"named": False}, {"named": False, "id": None}])
 def test_an_answer_that_comes_twice_is_not_the_answer_to_the_next_question(
-    after: float, pause: float
+    after: float, pause: float, how: dict[str, Any]
 ) -> None:
-    outcomes, _ = ask_all(then=faulty.twice(after=after), questions=QUESTIONS, pause=pause)
+    outcomes, _ = ask_all(then=faulty.twice(after=after, **how), questions=QUESTIONS, pause=pause)
     assert [outcome.text for outcome in outcomes if isinstance(outcome, Completion)] == QUESTIONS
 
 

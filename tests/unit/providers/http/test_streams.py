@@ -226,7 +226,8 @@ def test_the_deadline_and_the_cap_hold_for_streams(monkeypatch: pytest.MonkeyPat
 
 
 def test_one_connection_serves_stream_after_stream() -> None:
-    outcomes, server = asked(then=stream(*text("hi")), calls=4)
+    named = chunk({"role": "assistant"}, id="chatcmpl-1")
+    outcomes, server = asked(then=stream(named, *text("hi")), calls=4)
     assert all(isinstance(item, Completion) for item in outcomes)
     assert server.connections == 1
 
