@@ -191,8 +191,9 @@ def test_an_uncalibrated_judge_gates_and_every_report_says_so(project: Project) 
 
 
 def test_a_judge_with_few_labels_is_not_calibrated_yet_and_gates_as_one_without_any(
-    project: Project,
+    project: Project, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.chdir(project.root)  # where the step that is printed writes to
     rows = project.read("labels.jsonl").splitlines()
     few = [*rows[:20], *rows[EACH : EACH + 20]]
     project.write("labels.jsonl", "\n".join(few) + "\n")
