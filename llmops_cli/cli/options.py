@@ -75,7 +75,7 @@ def outside_project(context: typer.Context, value: Path | None) -> Path | None:
 
 def _belongs_to(root: Path, store: Path, path: Path) -> bool:
     """Return whether `path` is the project's. Reports may be in the store, over no database."""
-    if any(path.is_relative_to(base) for base in (store, store.resolve())):
+    if any(path.is_relative_to(base) for base in (store, Path(os.path.realpath(store)))):
         return ".sqlite" in path.name
     for base in (root, root.resolve()):
         if path.is_relative_to(base):

@@ -4,8 +4,8 @@ Built on Jinja's `ImmutableSandboxedEnvironment` with strict undefined names and
 Jinja's sandbox keeps a template away from Python's objects, not from the machine's memory
 (docs/security.md), so the language is made smaller by lists of what is allowed: statements that
 cannot multiply text, filters and methods whose result is bounded by their input, operators with a
-capped result, loops at most two deep, and a cap on what is written. Most filters are Jinja's own
-behind a check of their arguments; those that could make long text of short ones are ours.
+capped result, comparisons of small values, loops at most two deep, and a cap on what is written and
+on the time it takes.
 
 Each `content` of a prompt is rendered on its own and never parsed again for roles, so nothing in
 an input can open a turn of its own. Text without template marks is not rendered at all: a prompt
@@ -16,8 +16,8 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from functools import reduce
-from typing import Any, TypeAlias
+from functools import partial, reduce
+from typing import Any, TypeAlias, TypeVar
 
 from jinja2 import (
     StrictUndefined,
@@ -29,7 +29,6 @@ from jinja2 import (
     nodes,
 )
 from jinja2.exceptions import SecurityError
-from jinja2.filters import FILTERS as JINJA_FILTERS
 from jinja2.loaders import DictLoader
 from jinja2.runtime import Context, LoopContext
 from jinja2.sandbox import ImmutableSandboxedEnvironment
@@ -37,146 +36,32 @@ from jinja2.visitor import NodeTransformer
 
 from llmops_cli.core.digest import Json
 from llmops_cli.core.errors import InvalidFiles, Location, Problem, suggestion
-from llmops_cli.core.literals import dump_json
+from llmops_cli.core.limits import DeadlineExceeded, limited
 from llmops_cli.core.ports import Catalog, ScorerKind
 from llmops_cli.core.prompt import Case, Message, Prompt, ScorerSpec, Target
 from llmops_cli.project.inputs import default_of
-
-MAX_OUTPUT = 4_000_000
-"""Characters that one template may write, and that one operation may touch."""
-ITEM = 8
-"""Characters that an item of a list or a mapping counts as."""
-
-PLAIN_FILTERS = (
-    *("abs", "batch", "capitalize", "count", "dictsort", "first", "float", "groupby", "int"),
-    *("items", "last", "length", "list", "lower", "map", "max", "min", "reject", "rejectattr"),
-    *("reverse", "round", "select", "selectattr", "slice", "sort", "string", "sum", "title"),
-    *("trim", "truncate", "unique", "upper", "urlencode", "wordcount"),
+from llmops_cli.project.template_filters import (
+    FILTERS,
+    MAX_OUTPUT,
+    METHODS,
+    TESTS,
+    checked,
+    checked_key,
+    is_number,
+    printable,
+    weight,
 )
-"""Jinja's own that the language keeps."""
 
+T = TypeVar("T")
 
-def is_number(value: Any) -> bool:
-    """Tell whether Jinja calculates with a value: booleans are numbers to it, too."""
-    return isinstance(value, (int, float))
-
-
-def weight(value: Any) -> int:
-    """Return how much text a value holds or would make, counted no further than the cap.
-
-    Raises for what is not plain data: undefined names in a list, functions.
-    """
-    total = 0
-    waiting = [value]
-    while waiting and total <= MAX_OUTPUT:
-        item = waiting.pop()
-        if isinstance(item, str):
-            total += len(item)
-        elif isinstance(item, (dict, list, tuple)):
-            total += ITEM * len(item)
-            waiting.extend(item.values() if isinstance(item, dict) else item)
-        elif item is None or is_number(item):
-            total += 1
-        elif isinstance(item, Undefined):
-            str(item)  # raises, naming what is not there
-        else:
-            raise TemplateRuntimeError(f"a {type(item).__name__} is no plain data")
-    return total
-
-
-def printable(value: Any) -> Any:
-    """Return `value` if it can be written as text: never null, a function or an endless list."""
-    if value is None:
-        raise TemplateRuntimeError("nothing to write: the value is null (use `or`, or `if`)")
-    if isinstance(value, (list, dict, tuple)):
-        _check_size(value)
-    elif not isinstance(value, (str, int, float, Undefined)):
-        raise TemplateRuntimeError(f"a {type(value).__name__} cannot be written as text")
-    return value
-
-
-def _check_size(*values: Any) -> None:
-    if sum(map(weight, values)) > MAX_OUTPUT:
-        raise TemplateRuntimeError("too much text for one operation")
-
-
-def _bounded(filter_: Any) -> Any:
-    """Return Jinja's own filter, refusing arguments that could make it allocate without bound."""
-
-    def bounded(*args: Any, **options: Any) -> Any:
-        for value in (*args, *options.values()):
-            if isinstance(value, (str, list, dict, tuple)):
-                _check_size(value)
-            elif isinstance(value, int) and abs(value) > MAX_OUTPUT and len(args) > 1:
-                raise TemplateRuntimeError(f"{value} is too large a number for a filter")
-        return filter_(*args, **options)
-
-    vars(bounded).update(getattr(filter_, "__dict__", {}))  # keeps Jinja's @pass_environment marks
-    return bounded
-
-
-def _default(value: Any, other: Any = "", boolean: bool = False) -> Any:  # noqa: FBT001, FBT002
-    missing = isinstance(value, Undefined) or value is None or (boolean and not value)
-    return other if missing else value
-
-
-def _indent(text: str, width: int = 4, first: bool = False) -> str:  # noqa: FBT001, FBT002
-    if not 0 <= width <= 100:
-        raise TemplateRuntimeError("indent takes 0 to 100 spaces")
-    lines = str(text).splitlines(keepends=True)
-    return "".join(
-        " " * width + line if line.strip() and (first or position) else line
-        for position, line in enumerate(lines)
-    )
-
-
-def _join(items: Any, separator: str = "") -> str:
-    items = list(items)
-    _check_size(items)
-    if len(separator) * len(items) > MAX_OUTPUT:
-        raise TemplateRuntimeError("join makes too much text")
-    return str(separator).join(str(printable(item)) for item in items)
-
-
-def _replace(text: str, old: str, new: str) -> str:
-    text, old, new = str(text), str(old), str(new)
-    if len(text) + text.count(old) * len(new) > MAX_OUTPUT:
-        raise TemplateRuntimeError("replace makes too much text")
-    return text.replace(old, new)
-
-
-def _tojson(value: Any, indent: int | None = None) -> str:
-    _check_size(value)
-    if indent is not None and not 0 <= indent <= 8:
-        raise TemplateRuntimeError("tojson takes an indent of 0 to 8")
-    return dump_json(value, indent=indent)
-
-
-FILTERS: Mapping[str, Callable[..., Any]] = {
-    **{name: _bounded(JINJA_FILTERS[name]) for name in PLAIN_FILTERS},
-    "default": _default,
-    "d": _default,
-    "indent": _indent,
-    "join": _join,
-    "replace": _replace,
-    "tojson": _tojson,
-}
-"""Every filter of the language."""
+COMPARED, KEY = "compared value", "key of a mapping"
+"""Filters that no template can name in its text."""
 MAX_LOOPS = 2
 MAX_INCLUDES = 5
 MAX_DEPTH = 60
 """Python, into which Jinja compiles, has its own limits a little further on."""
 
 MARKERS = ("{{", "{%", "{#")
-METHODS = frozenset(
-    (
-        *("capitalize", "casefold", "count", "endswith", "find", "get", "index", "isalpha"),
-        *("isdigit", "isnumeric", "isspace", "items", "keys", "lower", "lstrip", "partition"),
-        *("removeprefix", "removesuffix", "rpartition", "rsplit", "rstrip", "split"),
-        *("splitlines", "startswith", "strip", "title", "upper", "values", "cycle"),
-    )
-)
-"""Methods of texts, lists and mappings (and `loop.cycle`) that never make more than they got."""
 REFUSED: Mapping[type[nodes.Node], str] = {
     nodes.Macro: "macro",
     nodes.CallBlock: "call",
@@ -219,22 +104,23 @@ class Sandbox(ImmutableSandboxedEnvironment):
             autoescape=False,  # prompts are text, not HTML
         )
         self.globals.clear()
-        self.filters = {**FILTERS}
+        self.filters = {**FILTERS, COMPARED: checked, KEY: checked_key}
+        self.tests = {**TESTS}
 
     def examine(self, source: str) -> tuple[dict[str, int], dict[str, int]]:
         """Check `source` against the dialect; return the names and the included paths that it
         uses, each with its line. Raises `BadTemplate`.
         """
         try:
-            tree = self.parse(source)
-            self._check(tree, loops=0, depth=0)
-            names = meta.find_undeclared_variables(tree)
+            tree, names = limited(partial(self._parsed, source))
         except TemplateSyntaxError as error:
             hint = "text with {{, {% or {# that is no template stands in {% raw %}…{% endraw %}"
             message = error.message or "not a template"
             raise BadTemplate(message, line=error.lineno, hint=hint) from None
         except RecursionError:
             raise BadTemplate("nested too deeply") from None
+        except DeadlineExceeded as error:
+            raise BadTemplate(str(error)) from None
         lines: dict[str, int] = {}
         for name in tree.find_all(nodes.Name):
             if name.name in names:
@@ -242,33 +128,50 @@ class Sandbox(ImmutableSandboxedEnvironment):
         includes = tree.find_all(nodes.Include)
         return lines, {include.template.as_const(): include.lineno for include in includes}
 
+    def _parsed(self, source: str) -> tuple[nodes.Template, set[str]]:
+        tree = self.parse(source)
+        self._check(tree, loops=0, depth=0)
+        return tree, meta.find_undeclared_variables(tree)
+
     def compiled(self, source: str) -> Template:
         """Return the template of `source`, examined and compiled. Raises `BadTemplate`."""
-        self.examine(source)
-        try:
+
+        def examined() -> Template:
+            self.examine(source)
             return self.from_string(source)
+
+        try:
+            return limited(examined)
         except (RecursionError, SyntaxError, MemoryError):
             # Python's compiler has limits of its own, and these are its ways to say so.
             raise BadTemplate("nested too deeply") from None
+        except DeadlineExceeded as error:
+            raise BadTemplate(str(error)) from None
 
     def write(self, template: Template, values: Mapping[str, Any]) -> str:
         """Render a compiled template over plain data. Raises `BadTemplate`."""
         pieces: list[str] = []
-        written = 0
-        try:
+
+        def generate() -> None:
+            written = 0
             for piece in template.generate(values):
                 pieces.append(piece)
                 written += len(piece)
                 if written > MAX_OUTPUT:
                     raise BadTemplate(f"more than {MAX_OUTPUT:,} characters of text")
-        except RENDERING as error:
-            raise BadTemplate(str(error)) from error
+
+        _rendered(generate)
         return "".join(pieces)
+
+    def getitem(self, obj: Any, argument: Any) -> Any:
+        return super().getitem(obj, checked_key(argument))
 
     def call(self, context: Context, obj: Any, /, *args: Any, **kwargs: Any) -> Any:
         if not self.is_safe_callable(obj):
             name = getattr(obj, "__name__", type(obj).__name__)
             raise SecurityError(f"calling '{name}' is not part of the template language")
+        for value in (obj.__self__, *args, *kwargs.values()):  # `count` compares, and `get` hashes
+            checked(checked_key(value))
         return super().call(context, obj, *args, **kwargs)
 
     def is_safe_callable(self, obj: Any) -> bool:
@@ -286,7 +189,7 @@ class Sandbox(ImmutableSandboxedEnvironment):
         return super().call_binop(context, operator, left, right)
 
     def _generate(self, source: nodes.Template, *rest: Any, **more: Any) -> str:
-        return super()._generate(_Concatenation().visit(source), *rest, **more)
+        return super()._generate(_Checked().visit(source), *rest, **more)
 
     def _check(self, node: nodes.Node, *, loops: int, depth: int) -> None:
         if depth > MAX_DEPTH:
@@ -313,20 +216,47 @@ class Sandbox(ImmutableSandboxedEnvironment):
 
 PLAIN = Sandbox()
 """The environment of templates that include nothing."""
-RENDERING = (TemplateRuntimeError, ArithmeticError, TypeError, ValueError, LookupError)
+RENDERING = (
+    *(TemplateRuntimeError, ArithmeticError, TypeError, ValueError, LookupError),
+    *(RecursionError, MemoryError, DeadlineExceeded),
+)
 """What a template can raise over plain data; all of it is the template's fault."""
 
 
-class _Concatenation(NodeTransformer):
-    """Turns `a ~ b` into `a|string + b|string`, so that its result is capped like any `+`."""
+def _rendered(render: Callable[[], T]) -> T:
+    """Return `render()`, whose time is limited. Raises `BadTemplate`."""
+    try:
+        return limited(render)
+    except RENDERING as error:
+        raise BadTemplate(str(error) or "too large") from error
+
+
+class _Checked(NodeTransformer):
+    """Puts checks where Jinja compiles to Python's own operators.
+
+    `a ~ b` becomes `a|string + b|string`, so that its result is capped like any `+`.
+    """
 
     def visit_Concat(self, node: nodes.Concat) -> nodes.Expr:  # noqa: N802 - named by Jinja
         self.generic_visit(node)
-        line = node.lineno
-        texts: Iterator[nodes.Expr] = (
-            nodes.Filter(part, "string", [], [], None, None, lineno=line) for part in node.nodes
-        )
-        return reduce(lambda left, right: nodes.Add(left, right, lineno=line), texts)
+        texts: Iterator[nodes.Expr] = (_filtered(part, "string") for part in node.nodes)
+        return reduce(lambda left, right: nodes.Add(left, right, lineno=node.lineno), texts)
+
+    def visit_Compare(self, node: nodes.Compare) -> nodes.Expr:  # noqa: N802 - named by Jinja
+        self.generic_visit(node)
+        node.expr = _filtered(node.expr, COMPARED)
+        for operand in node.ops:
+            operand.expr = _filtered(operand.expr, COMPARED)
+        return node
+
+    def visit_Pair(self, node: nodes.Pair) -> nodes.Pair:  # noqa: N802 - named by Jinja
+        self.generic_visit(node)
+        node.key = _filtered(node.key, KEY)
+        return node
+
+
+def _filtered(value: nodes.Expr, name: str) -> nodes.Filter:
+    return nodes.Filter(value, name, [], [], None, None, lineno=value.lineno)
 
 
 def _check_include(include: nodes.Include, loops: int) -> None:
@@ -553,10 +483,7 @@ def _expression(sandbox: Sandbox, source: str, *, null: bool) -> Render | None:
     compute = sandbox.compile_expression(inner, undefined_to_none=False)
 
     def value(values: Values) -> Any:
-        try:
-            result = compute(values)
-        except RENDERING as error:
-            raise BadTemplate(str(error)) from error
+        result = _rendered(partial(compute, values))
         if isinstance(result, Undefined):
             raise BadTemplate(f"{inner.strip()} is undefined")
         return result if null else _present(result, inner.strip())

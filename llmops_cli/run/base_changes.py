@@ -310,8 +310,8 @@ def no_longer_gated(
 def model_changes(
     workspace: Workspace, evalsets: Iterable[Evalset], *targets: ResolvedTarget | None
 ) -> Iterator[str]:
-    """Yield a sentence for each model that is new, or whose price, limits, address, headers or
-    secrets the change alters.
+    """Yield a sentence for each model that is new, or whose price, limits, address, headers,
+    secrets or recorded answers the change alters.
 
     The models are those that answer for `targets` or judge on `evalsets`. Yields nothing without a
     base, or if the project is newer than the base.
@@ -331,6 +331,8 @@ def model_changes(
         parts = [*_changed_settings(before, model)]
         if model.name in workspace.project.models and model.name not in workspace.rules.models:
             parts.append("its name is new")
+        if workspace.records_differ(model):
+            parts.append(f"other recorded answers ({model.options['file']})")
         if parts:
             yield (
                 f"this change also changes how {model.name} is priced and called: "

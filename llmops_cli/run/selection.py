@@ -20,7 +20,8 @@ from llmops_cli.core.prompt import Case, Evalset, Target
 from llmops_cli.engine.budget import Budget
 from llmops_cli.project.models import Weights, local_identity
 from llmops_cli.project.project import Project
-from llmops_cli.run.workspace import Workspace, reuse_evidence
+from llmops_cli.run.reuse import reuse_evidence
+from llmops_cli.run.workspace import Workspace
 from llmops_cli.stores.registry import target_of
 
 
@@ -53,6 +54,8 @@ def resolve_target(
         return ResolvedTarget(name=f"{name}@working", target=workspace.project.target(prompt))
     registry = workspace.base_registry if at_base else workspace.registry
     number = registry.resolve(name, selector)
+    if at_base:
+        workspace.refuse_replaced(workspace.registry.version_file(name, number))
     target = target_of(workspace.registry.version(name, number))
     resolved = _resolved(workspace, f"{name}@v{number}", target, version=number)
     called = resolved.unavailable is None

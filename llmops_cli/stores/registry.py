@@ -141,7 +141,7 @@ class Registry:
         start = first.name.removesuffix("0")
         numbers = (path.name.removeprefix(start) for path in children(first.parent))
         known = {int(number) for number in numbers if number.isdecimal()}
-        return tuple(sorted(number for number in known if exists(self._version_file(name, number))))
+        return tuple(sorted(number for number in known if exists(self.version_file(name, number))))
 
     def versions(self, name: str) -> tuple[Version, ...]:
         """Return the versions of `name`, oldest number first."""
@@ -149,7 +149,7 @@ class Registry:
 
     def version(self, name: str, number: int) -> Version:
         """Return `name@v<number>`, its snapshot and files checked. Raises `UnknownName`."""
-        file = self._version_file(name, number)
+        file = self.version_file(name, number)
         if not exists(file):
             numbers, address = self.numbers(name), f"{name}@v{number}"
             if not numbers:
@@ -201,7 +201,8 @@ class Registry:
     def _version_folder(self, name: str, number: int) -> Path:
         return self.folder / "versions" / f"{_checked('prompt', name)}@v{number}"
 
-    def _version_file(self, name: str, number: int) -> Path:
+    def version_file(self, name: str, number: int) -> Path:
+        """Return the file of a version, whether it exists or not."""
         return self._version_folder(name, number) / "version.json"
 
     # events

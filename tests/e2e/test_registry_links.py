@@ -132,6 +132,16 @@ def test_a_bundle_that_is_no_file_is_refused_without_waiting(
         load_prompt("support@production", source=file)
 
 
+def test_a_registry_that_links_to_itself_is_refused_before_a_bundle_is_written(
+    repo: GitProject, tmp_path: Path
+) -> None:
+    shutil.rmtree(repo.root / ".llmops")
+    (repo.root / ".llmops").symlink_to(".llmops")
+    result = repo.run("bundle", "production", "--out", str(tmp_path / "bundle.json"))
+    assert result.code == 2, result.text
+    assert ".llmops: a link, which is never followed here" in result.text
+
+
 def test_a_bundle_may_be_a_link(repo: GitProject, tmp_path: Path) -> None:
     repo.ok("bundle", "production", "--out", str(tmp_path / "bundle.json"))
     (tmp_path / "mounted.json").symlink_to("bundle.json")

@@ -33,6 +33,13 @@ def rendered(source: str, **values: Any) -> str:
         ("{{ 'a\nb' | indent(2) }}", "a\n  b"),
         ("{{ ['x', 1] | join('-') }}", "x-1"),
         ("line\n", "line\n"),
+        ("{{ 'b' in ('a', 'b') and q != 'x' and 1 < 2 }}", "True"),
+        ("{{ {'a': {q: 1}}['a'][q] }}", "1"),
+        ("{{ [1, 2, 3] | batch(2, 0) | list }}", "[[1, 2], [3, 0]]"),
+        ("{{ [1.26, 2] | sum | round(1) }}", "3.3"),
+        ("{{ [5000, 7] | select('ge', 5000) | select('even') | list }}", "[5000]"),
+        ("{{ [data, {}] | map(attribute='k') | select('defined') | join }}", "<é>"),
+        ("{% for x in [1, 2, 3] if x is odd %}{{ loop.cycle('a', 'b') }}{% endfor %}", "ab"),
     ],
 )
 def test_the_everyday_language_works(source: str, text: str) -> None:
@@ -72,6 +79,8 @@ def test_nothing_leads_out_of_the_template(source: str) -> None:
         rendered(source, q="x", data={"a": 1}, name="a")
 
 
+DOUBLED = "{% set a = [0] %}" + "{% set a = [a, a] %}" * 50
+
 BOMBS = [
     "{{ 'a' * 10**8 }}",
     "{{ 'a' * 100000000 }}",
@@ -97,6 +106,36 @@ BOMBS = [
     "{% set a = [1] %}" + "{% set a = [a, a] %}" * 40 + "{{ a | string | length }}",
     "{% set a = 'aaaaaaaa' %}" + "{% set a = a | replace('a', 'aaaaaaaa') %}" * 20 + "{{ a }}",
     "{% set a = 'aaaaaaaa' %}" + "{% set a = [a, a, a, a] | join(a) %}" * 20 + "{{ a }}",
+    DOUBLED + "{% set b = [0] %}" + DOUBLED.replace("a", "b")[16:] + "{{ a == b }}",
+    DOUBLED + "{% if [a] < [a + 1] %}x{% endif %}",
+    DOUBLED + "{{ a in [1, a + 1] }}",
+    DOUBLED + "{{ a is eq(1) }}",
+    DOUBLED + "{{ [a] | select('in', [a]) | list }}",
+    DOUBLED + "{{ [1].count(a) }}",
+    DOUBLED + "{{ a.index(1) }}",
+    DOUBLED + "{{ [a, a] | sort }}",
+    DOUBLED + "{{ [a, 1] | batch(2) | max }}",
+    "{% set a = 'a' | dictsort %}",
+    "{% set a = (0, 1) %}" + "{% set a = (a, a) %}" * 40 + "{{ {a: 1} }}",
+    "{% set a = (0, 1) %}" + "{% set a = (a, a) %}" * 40 + "{{ data[a] }}",
+    "{% set a = (0, 1) %}" + "{% set a = (a, a) %}" * 40 + "{{ data.get(a) }}",
+    "{% set a = {'k': 1} %}" + "{% set a = {'k': a, 'l': a} %}" * 40 + "{{ a == a }}",
+    "{% set a = {'" + "k" * 3000 + "': 1} %}{% set a = [a, a, a, a] %}"
+    "{% set a = [a, a, a, a] %}{% set a = [a, a, a, a] %}{% set a = [a, a, a, a] %}"
+    "{% set a = [a, a, a, a] %}{% set a = [a, a, a, a] %}{{ a | tojson }}",
+    "{% for a in big %}{% for b in big %}{{ '' if b > a }}{% endfor %}{% endfor %}",
+    "{{ [1] | batch(4000000, 'x') | list | length }}",
+    "{{ [1] | slice(4000000) | list | length }}",
+    "{{ 'a' | round(9, 'ceil') }}",
+    "{{ [1] | round(9, 'floor') }}",
+    "{{ 1 | round(3000000, 'floor') }}",
+    "{{ '%01000000000d' is odd }}",
+    "{{ '%01000000000d' is even }}",
+    "{{ '%01000000000d' is divisibleby(3) }}",
+    "{{ ['%01000000000d'] | select('odd') | list }}",
+    "{{ big | list | map('list') | sum(start=[]) }}",
+    "{{ ['a'] | map('replace', 'a', big * 1) | list }}",
+    "{{ q }}" * 100_000,
     "{% set a %}x{% endset %}",
     "{% macro a() %}{{ a() }}{% endmacro %}{{ a() }}",
     "{% for a in q %}{{ loop(q) }}{% endfor %}",
@@ -113,7 +152,7 @@ BOMBS = [
 def test_no_template_makes_much_of_little(source: str) -> None:
     begun = time.process_time()
     with pytest.raises(BadTemplate):
-        rendered(source, q="abc", big="x" * 3000)
+        rendered(source, q="abc", big="x" * 3000, data={"k": "v"})
     assert cpu_in_loops(time.process_time() - begun) < 300
 
 
@@ -140,3 +179,49 @@ def test_names_and_includes_are_found_with_their_lines() -> None:
 def test_division_by_zero_is_a_problem_of_the_template() -> None:
     with pytest.raises(BadTemplate, match="zero"):
         rendered("{{ 1 / 0 }}")
+
+
+ODD = [
+    "{{ q | dictsort }}",
+    "{{ data | dictsort(by='neither') }}",
+    "{{ q | truncate(1) }}",
+    "{{ q | truncate(-5) }}",
+    "{{ q | truncate('x') }}",
+    "{{ q | items }}",
+    "{{ none | dictsort }}",
+    "{{ q | slice(0) | list }}",
+    "{{ data | groupby('k') }}",
+    "{{ q | indent('x') }}",
+    "{{ q | tojson('x') }}",
+    "{{ 5 | join }}",
+    "{{ q | join(5) }}",
+    "{{ q | map }}",
+    "{{ q | map('no such') | list }}",
+    "{{ q | select('no such') | list }}",
+    "{{ q | selectattr | list }}",
+    "{{ q | sum }}",
+    "{{ [1, 'a'] | sort }}",
+    "{{ [data] | unique | list }}",
+    "{{ q.split(5) }}",
+    "{{ q.startswith(none) }}",
+    "{{ q | upper(1, 2, 3) }}",
+    "{{ q is divisibleby }}",
+    "{{ q is in }}",
+    "{{ -q }}",
+    "{{ q[data] }}",
+    "{% for a, b in q %}{% endfor %}",
+    "{% for a in 5 %}{% endfor %}",
+    "{{ {data: 1} }}",
+    "{{ loop }}",
+    "{{ q() }}",
+    "{{ 9 | tojson(indent=99) }}",
+    "{% set a = [] %}" + "{% set a = [a] %}" * 5000 + "{{ a == [a] }}",
+    "{% set a = [] %}" + "{% set a = [a] %}" * 5000 + "{{ a }}",
+    "{% set a = [] %}" + "{% set a = [a] %}" * 5000 + "{{ a | tojson }}",
+]
+
+
+@pytest.mark.parametrize("source", ODD, ids=range(len(ODD)))
+def test_what_a_template_cannot_do_is_its_problem(source: str) -> None:
+    with pytest.raises(BadTemplate):
+        rendered(source, q="abc", none=None, data={"k": "v"})

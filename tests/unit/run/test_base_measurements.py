@@ -6,21 +6,25 @@ Each test is an attack of someone who may change every file of a pull request, a
 from __future__ import annotations
 
 import json
+import shutil
 from collections.abc import Iterator
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
+from llmops_cli.core.errors import IntegrityBroken
 from llmops_cli.core.policy import Decision
-from llmops_cli.core.records import Evidence
+from llmops_cli.core.records import Evidence, Version
 from llmops_cli.core.result import BASELINE, CANDIDATE, OWN_BASELINE, CaseResult, Completion
+from llmops_cli.stores.codec import seal
 from llmops_cli.stores.registry import Registry
 from llmops_cli.stores.run_file import open_run
 from tests.e2e.judging import add_judge
 from tests.git_project import git
-from tests.projects import Project
+from tests.projects import Project, make_cases
 from tests.servers.faulty import FaultServer, Server
-from tests.unit.gated_project import CASES, gate, worsen
+from tests.unit.gated_project import CASES, gate, promoted, release, set_gate, worsen
 from tests.unit.run.test_workspace import committed
 
 LOST = 15
@@ -36,9 +40,16 @@ def evil() -> Iterator[Server]:
 @pytest.fixture
 def attacked(running: Project, server: Server) -> Project:
     """Production runs v1 at `main`; the change makes the prompt lose half of its cases."""
+    trust(running, running.url)
     committed(running)
     worsen(running, server, LOST)
     return running
+
+
+def trust(project: Project, url: str) -> None:
+    """Let a change send anything to the server at `url`."""
+    project.settings |= {"trust": [url.removesuffix("/v1")]}
+    project.llmops_yaml()
 
 
 def at_address(project: Project, url: str) -> None:
@@ -166,6 +177,7 @@ def test_scores_of_another_judge_are_not_reused_once_it_is_reverted(
 
 def test_a_judge_that_the_base_lacks_judges_in_every_run(running: Project, evil: Server) -> None:
     evil.reply = lambda _: verdict("fail")
+    trust(running, evil.url)
     add_judge(running, evil.url)
     running.evalset(scorers=[{"rubric": {"criteria": "Is it polite?"}}])
     committed(running)
@@ -202,7 +214,7 @@ def test_scores_of_changed_code_are_not_reused_once_it_is_reverted(
         "from scorers.helper import compare\n\ndef check(text, case): return compare(text, case)\n",
     )
     attacked.evalset(scorers=[{"python": {"call": "scorers/own.py:check", "identity": 1}}])
-    attacked.settings |= {"trust": ["scorers/*.py"]}
+    attacked.settings["trust"] = ["scorers/*.py"]
     attacked.llmops_yaml()
     git(attacked.root, "add", "-A", "--", "scorers", "evalsets", "llmops.yaml")
     git(attacked.root, "commit", "-qm", "own scorer")
@@ -211,3 +223,44 @@ def test_scores_of_changed_code_are_not_reused_once_it_is_reverted(
     assert gate(attacked, base=base).passing.candidate == 1.0  # the first push
     attacked.write("scorers/helper.py", honest)
     assert gate(attacked, base="main").passing.candidate == 0.5
+
+
+def forge_version(versions: Path, number: int, *, as_number: int) -> None:
+    """Give a version another number; every digest in it is right."""
+    folder = (versions / f"support@v{number}").rename(versions / f"support@v{as_number}")
+    file = folder / "version.json"
+    record = json.loads(file.read_text()) | {"number": as_number}
+    version = Version.of({name: value for name, value in record.items() if name != "digest"})
+    file.write_text(json.dumps(seal(version)))
+
+
+def test_a_version_that_a_change_replaces_is_no_anchor(running: Project, server: Server) -> None:
+    set_gate(running, {"margin": 0.1, "rules": [{"anchor": "v1"}]})
+    running.prompt(system="Second.")
+    promoted(running)
+    committed(running)
+    worsen(running, server, LOST)
+    assert gate(running, base="main").decision is Decision.FAIL
+    versions = running.root / ".llmops/versions"
+    shutil.rmtree(versions / "support@v1")
+    release(running)
+    forge_version(versions, 3, as_number=1)
+    with pytest.raises(IntegrityBroken, match=r"v1/version.json: it is not the version at main"):
+        gate(running, base="main")
+
+
+def test_answers_that_a_change_records_are_a_finding(tmp_path: Path) -> None:
+    project = Project(root=tmp_path)
+    models = {"tiny": {"provider": "replay", "file": "said.jsonl"}}
+    project.write("llmops.yaml", json.dumps({"models": models, "gate": {"margin": 0.1}}))
+    project.prompt()
+    project.cases(make_cases(CASES))
+    project.evalset()
+    answers = [{"id": case["id"], "text": case["expected"]} for case in make_cases(CASES)]
+    project.write("said.jsonl", "".join(json.dumps(row) + "\n" for row in answers))
+    committed(project)
+    assert not gate(project, base="main").findings("models")
+    answers[0]["text"] += "!"
+    project.write("said.jsonl", "".join(json.dumps(row) + "\n" for row in answers))
+    finding = gate(project, base="main").finding("models")
+    assert "other recorded answers (said.jsonl)" in finding.why
