@@ -21,7 +21,7 @@ LENGTH = re.compile(rb"content-length: *(\d+)", re.IGNORECASE)
 ASKED = re.compile(rb"POST \S*/chat/completions ")
 NOT_HERE = b"HTTP/1.1 404 Not Found\r\ncontent-length: 0\r\n\r\n"
 ANSWER = (
-    '{"id":"chatcmpl-0","object":"chat.completion","created":1700000000,"model":%s,'
+    '{"id":"chatcmpl-%x","object":"chat.completion","created":1700000000,"model":%s,'
     '"choices":[{"index":0,"message":{"role":"assistant","content":%s,"refusal":null},'
     '"logprobs":null,"finish_reason":"stop"}],'
     '"usage":{"prompt_tokens":%d,"completion_tokens":%d,"total_tokens":%d}}'
@@ -68,9 +68,10 @@ def answer(request: dict[str, Any]) -> str:
     """The body of a chat completion that repeats the last message."""
     said = request["messages"][-1]["content"]
     text = said if isinstance(said, str) else json.dumps(said)
-    asked, told = len(str(request["messages"])) // 4, len(text) // 4 + 1
-    model = json.dumps(request["model"])
-    return ANSWER % (model, json.dumps(text), asked, told, asked + told)
+    messages = str(request["messages"])
+    asked, told = len(messages) // 4, len(text) // 4 + 1
+    name, model = hash(messages) % 2**64, json.dumps(request["model"])  # clients compare names
+    return ANSWER % (name, model, json.dumps(text), asked, told, asked + told)
 
 
 async def serve(port: int, delay: float) -> None:

@@ -19,9 +19,10 @@ from llmops_cli.run.comparison import changed_prompts, compare_prompts
 from llmops_cli.run.cost_plan import cost_plan
 from llmops_cli.run.evalset_run import Run
 from llmops_cli.run.prepare import prepare, refuse_unfit
+from llmops_cli.run.reuse import reuse_runs
 from llmops_cli.run.run_loop import run_evalsets
 from llmops_cli.run.selection import EvalOptions
-from llmops_cli.run.workspace import Workspace, open_workspace, reuse_runs
+from llmops_cli.run.workspace import Workspace, open_workspace
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

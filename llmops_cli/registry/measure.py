@@ -27,10 +27,11 @@ from llmops_cli.run.comparison import compare_prompts
 from llmops_cli.run.cost_plan import cost_plan
 from llmops_cli.run.evalset_run import CONFIRMING, EvalsetRun, Run
 from llmops_cli.run.prepare import prepare, refuse_unfit
+from llmops_cli.run.reuse import reuse_runs
 from llmops_cli.run.run_loop import run_evalsets
 from llmops_cli.run.selection import EvalOptions, addresses_of
 from llmops_cli.run.side import Side, TrialAt, chunks
-from llmops_cli.run.workspace import Workspace, actor, open_workspace, reuse_runs
+from llmops_cli.run.workspace import Workspace, actor, open_workspace
 from llmops_cli.stores.evidence import has_rows, read_texts
 
 

@@ -36,6 +36,7 @@ from llmops_cli.run.base_changes import (
     model_changes,
     no_longer_gated,
 )
+from llmops_cli.run.reuse import reuse_evidence
 from llmops_cli.run.scorers import Scorers
 from llmops_cli.run.selection import (
     ResolvedTarget,
@@ -46,7 +47,7 @@ from llmops_cli.run.selection import (
     resolve_target,
     resolve_target_at_base,
 )
-from llmops_cli.run.workspace import AtRevision, Workspace, reuse_evidence
+from llmops_cli.run.workspace import AtRevision, Workspace
 from llmops_cli.stores.git import open_git
 
 

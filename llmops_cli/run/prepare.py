@@ -39,14 +39,12 @@ from llmops_cli.run.base_changes import removed_with_evalset
 from llmops_cli.run.comparison import EvalsetSelection, PromptComparison
 from llmops_cli.run.endpoints import refuse_unknown_endpoints
 from llmops_cli.run.evalset_run import CONFIRMING, EvalsetRun, plan_trials
+from llmops_cli.run.reuse import MeasuredCase, evidence_store, measured_cases
 from llmops_cli.run.scorers import BoundScorer, Scorers
 from llmops_cli.run.selection import EvalOptions, ResolvedTarget
 from llmops_cli.run.side import Side, SideSpec, TrialPlan
 from llmops_cli.run.workspace import (
-    MeasuredCase,
     Workspace,
-    evidence_store,
-    measured_cases,
     reading,
 )
 

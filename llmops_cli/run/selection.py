@@ -20,7 +20,8 @@ from llmops_cli.core.prompt import Case, Evalset, Target
 from llmops_cli.engine.budget import Budget
 from llmops_cli.project.models import Weights, local_identity
 from llmops_cli.project.project import Project
-from llmops_cli.run.workspace import Workspace, reuse_evidence
+from llmops_cli.run.reuse import reuse_evidence
+from llmops_cli.run.workspace import Workspace
 from llmops_cli.stores.registry import target_of
 
 

@@ -2,20 +2,19 @@
 
 A run gets everything from here and reads nothing from the process itself. That includes the user,
 the time and the CI run, which versions, evidence and events record. Rules and registry can be those
-of another git revision. Earlier results, of evidence and of run files, are imported into the store.
+of another git revision.
 """
 
 from __future__ import annotations
 
 import json
 import os
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractAsyncContextManager, ExitStack, closing, contextmanager, suppress
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from functools import cache, cached_property, partial
 from pathlib import Path
-from typing import NamedTuple
 
 from llmops_cli.core.ci import CiContext, ci_context, may_call
 from llmops_cli.core.digest import Json, digest
@@ -48,13 +47,11 @@ from llmops_cli.run.scorers import Scorers
 from llmops_cli.run.sources import source_of, vendor_models
 from llmops_cli.stores.calibrations import Calibrations
 from llmops_cli.stores.database import FileCounters
-from llmops_cli.stores.evidence import has_rows, read_results, read_rows
 from llmops_cli.stores.git import Revision, open_git, tracked_paths
 from llmops_cli.stores.registry import EVENT_FILES, Registry, chain_of
 from llmops_cli.stores.registry_files import MAX_RECORD, read_record
 from llmops_cli.stores.results import ResultsStore, open_results
-from llmops_cli.stores.run_file import RunFile, open_run
-from llmops_cli.stores.sources import OWN, UNKNOWN, Sources, of_run
+from llmops_cli.stores.sources import OWN, UNKNOWN, Sources
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -532,71 +529,6 @@ def rules_at(base: str, project: Project) -> Project:
     return replace(before, environments=environments, gate={}, trust=())
 
 
-class MeasuredCase(NamedTuple):
-    """Digests of a case's facts and request when it was measured."""
-
-    facts: str
-    request: str
-
-
-def measured_cases(
-    workspace: Workspace, name: str, number: int
-) -> Mapping[str, Mapping[str, MeasuredCase]]:
-    """Return the cases that the newest evidence of a version measured, by evalset and id."""
-    for evidence in reversed(workspace.evidence(name, number)):
-        if has_rows(evidence):
-            measured: dict[str, dict[str, MeasuredCase]] = {
-                facts.evalset: {} for facts in evidence.measurement.evalsets
-            }
-            for row in read_rows(evidence):
-                if row.candidate is not None:
-                    case = MeasuredCase(row.facts, row.candidate.request)
-                    measured[row.evalset][row.case] = case
-            return measured
-    return {}
-
-
-def evidence_store(workspace: Workspace, name: str, number: int) -> ResultsStore:
-    """Return a store with only the evidence of a version."""
-    store = workspace.stack.enter_context(open_results(None))
-    for evidence in workspace.evidence(name, number):
-        if has_rows(evidence):
-            store.ingest(evidence.digest, *read_results(evidence))
-    return store
-
-
-def reuse_runs(workspace: Workspace, paths: Iterable[Path]) -> None:
-    """Import the results of run files into the store, once. Raises `Refused` for other files.
-
-    They count with a base revision too: who runs the command named them. A partial run only fills
-    gaps: as additional trials, its answers would bias the cases that were selected for it.
-    """
-    runs = [open_run(path) for path in paths]
-    # models that the base revision lacks look into the other store
-    stores = (workspace.results, *([workspace.volatile] if workspace.base else []))
-    for run in sorted(runs, key=_is_partial):
-        for store in stores:
-            store.sources.accept(of_run(run.digest))
-            if store.has_ingested(run.digest):
-                continue
-            completions, scores = run.results()
-            if _is_partial(run):
-                stored = store.completions(key for key, _ in completions)
-                completions = [(key, answer) for key, answer in completions if key not in stored]
-            store.ingest(run.digest, completions, scores)
-
-
-def reuse_evidence(
-    workspace: Workspace, name: str, number: int, results: ResultsStore
-) -> tuple[str, ...]:
-    """Import the evidence of a version into `results`, once, and return its digests."""
-    pieces = [evidence for evidence in workspace.evidence(name, number) if has_rows(evidence)]
-    for evidence in pieces:
-        if not results.has_ingested(evidence.digest):
-            results.ingest(evidence.digest, *read_results(evidence), evidence=True)
-    return tuple(evidence.digest for evidence in pieces)
-
-
 def known_sources(rules: Project) -> Iterator[str]:
     """Yield the sources that a project names: its models, and what vendors answer by themselves."""
     code = cache(lambda: trusted_code(rules))
@@ -614,7 +546,3 @@ def trusted_code(rules: Project) -> str:
         if rules.is_code(path)
     }
     return digest("llmops/code/v1", files)
-
-
-def _is_partial(run: RunFile) -> bool:
-    return any(evalset.partial is not None for evalset in run.manifest.evalsets)

@@ -205,6 +205,14 @@ def test_a_fork_is_measured_from_the_cache_and_its_job_may_not_write(
     assert comments.requested == []
 
 
+def test_what_code_of_a_change_leaves_in_the_cache_is_not_saved(hub: Hub) -> None:
+    """The next push of the change may bring the old code and find answers of the new one."""
+    runner = hub.pull(lambda repo: repo.write("scorers/own.py", "def score(text): return 1.0"))
+    assert runner.action(GATE).step("Save the result cache").outcome == "skipped"
+    assert hub.pull(kinder).action(GATE).step("Save the result cache").outcome == "skipped"
+    assert not (hub.folder / "caches").exists()
+
+
 def test_an_input_is_never_run_as_a_program(hub: Hub, tmp_path: Path) -> None:
     evil = f"intent; touch {tmp_path}/owned $(touch {tmp_path}/owned) `touch {tmp_path}/owned`"
     runner = hub.pull(kinder)

@@ -9,11 +9,10 @@ import pytest
 from llmops_cli.core.errors import Refused
 from llmops_cli.core.policy import Decision
 from llmops_cli.project.paths import Unreadable
+from llmops_cli.run.reuse import evidence_store, measured_cases
 from llmops_cli.run.workspace import (
     actor,
     at_revision,
-    evidence_store,
-    measured_cases,
     open_workspace,
 )
 from llmops_cli.stores.git import open_git
