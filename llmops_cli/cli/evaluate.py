@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shlex
 import sys
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
@@ -453,7 +454,7 @@ def _drafted(drafted: Draft) -> Iterator[str]:
         f"{terminal(' and '.join(drafted.sides))}"
     )
     yield "  fill in `label` in every row: pass or fail, or a grade or class of the scorer"
-    yield f"next: llmops calibrate {drafted.address} --labels {drafted.path}"
+    yield f"next: llmops calibrate {drafted.address} --labels {shlex.quote(str(drafted.path))}"
 
 
 COMMANDS: Mapping[str, Callable[..., object]] = {

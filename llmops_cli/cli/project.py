@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import os
+import shlex
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -306,7 +307,7 @@ def _import_lines(report: ImportReport, into: Path | None) -> Iterator[str]:
     from llmops_cli.render.formatting import plural
     from llmops_cli.render.safe_text import terminal_line
 
-    llmops = "llmops" if into is None else f"llmops -C {into}"
+    llmops = "llmops" if into is None else f"llmops -C {shlex.quote(str(into))}"
 
     for note in report.notes:
         how = "lost" if note.lost else "differs"

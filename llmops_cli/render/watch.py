@@ -74,9 +74,6 @@ def next_steps(report: WatchReport) -> Iterator[str]:
         if alarm.rollback is not None:
             yield alarm.rollback
         yield f"llmops watch {report.environment} --ack {alarm.state.alarm.name} -m WHY"
-    for problem in report.problems:
-        if "llmops traces add" in problem:
-            yield "llmops traces add FILE..."
 
 
 def watch_json(report: WatchReport) -> Json:

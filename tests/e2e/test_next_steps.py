@@ -180,11 +180,12 @@ def test_an_import_leads_to_a_check_and_a_comparison(tmp_path: Path) -> None:
     }
     repo = GitProject(tmp_path)
     repo.write("promptfooconfig.yaml", json.dumps(config))
-    imported = repo.ok("import", "promptfooconfig.yaml")
-    commands = steps(imported)
-    assert [words[0] for words in commands] == ["check", "compare"]
-    assert repo.run(*commands[0]).code == 0
-    assert repo.run(*commands[1], "--dry-run").code == 0  # the model itself needs a key
+    folder = str(tmp_path / "a new project")
+    check, compare = steps(repo.ok("import", "promptfooconfig.yaml", "--into", folder))
+    assert check == ["-C", folder, "check"]
+    assert compare[:3] == ["-C", folder, "compare"]
+    assert repo.run(*check).code == 0
+    assert repo.run(*compare, "--dry-run").code == 0  # the model itself needs a key
 
 
 def test_no_next_line_is_prose() -> None:
