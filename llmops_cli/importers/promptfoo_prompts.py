@@ -7,8 +7,6 @@ only, never in the text around them; what has no counterpart is a `NotCarried`.
 
 from __future__ import annotations
 
-import csv
-import io
 import json
 import re
 from collections.abc import Iterator, Mapping, Sequence
@@ -27,6 +25,7 @@ from llmops_cli.importers.source import (
     mapped_texts,
     mapping,
     read_document,
+    table_rows,
 )
 from llmops_cli.project.schema import Parts
 from llmops_cli.project.templates import BadTemplate, Sandbox, is_template, strings
@@ -157,7 +156,7 @@ def _file(path: str, label: str, folder: ImportFolder) -> Iterator[Raw]:
 
 def _table(text: str, path: str, label: str) -> Iterator[Raw]:
     """Yield the column `prompt`, with `label` beside it; without a header, a prompt per line."""
-    rows = [row for row in csv.reader(io.StringIO(text)) if row]
+    rows = [row for _, row in table_rows(text, path) if row]
     header = [name.strip().lower() for name in rows[0]] if rows else []
     headed = "prompt" in header
     columns = header if headed else ["prompt"]

@@ -6,8 +6,6 @@ JSON is the whole answer and no code fence. Where a decision can differ, the sco
 
 from __future__ import annotations
 
-import csv
-import io
 import itertools
 import json
 import math
@@ -31,6 +29,7 @@ from llmops_cli.importers.source import (
     mapped_texts,
     mapping,
     read_document,
+    table_rows,
 )
 from llmops_cli.project.documents import Document, load_json
 from llmops_cli.project.paths import MAX_CASES
@@ -189,11 +188,12 @@ class SuiteReader:
             raise NotCarried("it is no CSV, JSON, JSONL or YAML file", "save it as one of them")
 
     def _table(self, text: str, path: str) -> Iterator[SourceTest]:
-        reader = csv.reader(io.StringIO(text, newline=""))
-        header = [name.strip() for name in next(reader, [])]
-        for row in reader:
+        rows = table_rows(text, path)
+        _, names = next(rows, (1, []))
+        header = [name.strip() for name in names]
+        for line, row in rows:
             cells = dict(zip(header, row, strict=False))
-            test = self._on_line(_test_of(cells), path, reader.line_num)
+            test = self._on_line(_test_of(cells), path, line)
             if (surplus := len(row) - len(header)) > 0:
                 why = f"the header has {len(header)} columns"
                 test.lost(f"{surplus} cells", why, "name each column")

@@ -9,6 +9,8 @@ Nothing is dropped silently: whatever an importer leaves out, or has to write di
 
 from __future__ import annotations
 
+import csv
+import io
 import re
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager
@@ -17,7 +19,7 @@ from typing import Any
 
 import yaml
 
-from llmops_cli.core.errors import InvalidFiles, Location
+from llmops_cli.core.errors import InvalidFiles, Location, Problem
 from llmops_cli.project.documents import Document, Place, YamlReader, decode, load_yaml
 from llmops_cli.project.paths import MAX_CASES, MAX_FILE, Folder, Unreadable, within
 from llmops_cli.project.templates import is_template
@@ -242,3 +244,15 @@ def literal(text: str) -> str:
     if re.search(r"\{%-?\s*endraw", text):
         raise NotCarried("it ends a raw block of the template language", "rewrite it")
     return f"{{% raw %}}{text}{{% endraw %}}"
+
+
+def table_rows(text: str, path: str) -> Iterator[tuple[int, list[str]]]:
+    """Yield the rows of a CSV file with the line of each. Raises `InvalidFiles`."""
+    reader = csv.reader(io.StringIO(text, newline=""))
+    try:
+        for row in reader:
+            yield reader.line_num, row
+    except csv.Error as error:
+        where = Location(path=path, line=reader.line_num)
+        hint = "use JSONL for long texts"
+        raise InvalidFiles([Problem(where=where, message=f"not CSV: {error}", hint=hint)]) from None

@@ -257,6 +257,7 @@ def _reserve(entry: _Entry, labels: set[str]) -> None:
     if not isinstance(label, str) or not label.strip() or label == "pass":
         why = "'pass' is all gating scorers together" if label == "pass" else "text"
         entry.wrong(f"'name' cannot be {label!r}", why)
+        del entry.common["name"]  # it is no label to compare with others
     elif label in labels:
         entry.wrong(f"two scorers are named '{label}'", "each name is a metric of its own")
     else:

@@ -12,13 +12,16 @@ import math
 from collections.abc import Awaitable, Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
-from typing import cast
+from functools import partial
+from typing import Any, cast
 
 import jmespath
 from jmespath.parser import ParsedResult
+from jmespath.visitor import TreeInterpreter
 
 from llmops_cli.core.digest import Json
 from llmops_cli.core.errors import suggestion
+from llmops_cli.core.limits import DeadlineExceeded, limited, weight
 from llmops_cli.core.prompt import Model, Request
 from llmops_cli.core.result import Completion, Failure, FailureKind, ToolCall, Usage
 from llmops_cli.providers.http.responses import (
@@ -34,7 +37,7 @@ BESIDE = ("finish_reason", "tool_calls", "contexts", "ids", "usage", "cost", "se
 FIELDS = ("text", *BESIDE)
 """What an answer may report."""
 
-JMESPATH_ERRORS = (ArithmeticError, RecursionError, TypeError, ValueError)
+JMESPATH_ERRORS = (ArithmeticError, MemoryError, RecursionError, TypeError, ValueError)
 """What JMESPath raises over an answer: its own errors, and those of Python that it lets through."""
 
 _KINDS: Mapping[str, FailureKind] = {
@@ -66,6 +69,30 @@ class Application:
         return await self.call(request)
 
 
+MAX_VALUE = 32_000_000
+"""Characters that a value of a query may make: twice the largest answer."""
+
+
+class Query(TreeInterpreter):
+    """Evaluates JMESPath; `[@, @] | [@, @] | …` makes a tree that nothing could write."""
+
+    def visit(self, node: Any, *args: Any, **more: Any) -> Any:  # noqa: ANN401 - jmespath's nodes
+        """Return the value of a part of the query."""
+        value = super().visit(node, *args, **more)
+        if weight(value, MAX_VALUE) > MAX_VALUE:
+            raise ValueError("it makes too much of the answer")
+        return value
+
+    def visit_function_expression(self, node: Any, value: Any) -> Any:  # noqa: ANN401
+        """Return what a function makes of its arguments; `join` repeats its first one."""
+        if node["value"] == "join" and len(node["children"]) == 2:
+            separator, texts = (self.visit(child, value) for child in node["children"])
+            repeated = isinstance(separator, str) and isinstance(texts, list)
+            if repeated and len(separator) * len(texts) > MAX_VALUE:
+                raise ValueError("it makes too much of the answer")
+        return super().visit_function_expression(node, value)
+
+
 class AnswerReader:
     """Reads the answers of one application."""
 
@@ -86,6 +113,12 @@ class AnswerReader:
 
     def completion(self, answer: Json) -> Completion:
         """Return the completion in `answer`. Raises `Malformed`."""
+        try:
+            return limited(partial(self._completion, answer))
+        except DeadlineExceeded as error:
+            raise Malformed(f"`response`: {error}") from error
+
+    def _completion(self, answer: Json) -> Completion:
         if self._paths:
             fields = {name: self._at(name, answer) for name in self._paths}
         elif isinstance(answer, str):
@@ -103,7 +136,7 @@ class AnswerReader:
 
     def _at(self, name: str, answer: Json) -> Json:
         try:
-            return cast("Json", self._paths[name].search(answer))
+            return cast("Json", Query().visit(self._paths[name].parsed, answer))
         except JMESPATH_ERRORS as error:
             raise Malformed(f"`response.{name}`: {error}") from error
 

@@ -20,6 +20,8 @@ from llmops_cli.workers.project_code import project_file, what_is_wrong
 
 OF_URLS = ("base_url", "headers", "api_key_env", "extra_body")
 """Options that only a model behind a URL takes."""
+LONGEST_PATH = 2_000
+"""Characters of a JMESPath."""
 
 
 def check_http(options: Mapping[str, Any], _context: PluginContext) -> str | None:
@@ -78,8 +80,12 @@ def program(command: Sequence[str], context: PluginContext) -> list[str]:
 
 def _wrong_paths(options: Mapping[str, Any]) -> str | None:
     for name, path in (options.get("response") or {}).items():
+        if len(path) > LONGEST_PATH:
+            return f"'response.{name}' is longer than {LONGEST_PATH:,} characters"
         try:
             jmespath.compile(path)
+        except RecursionError:
+            return f"'response.{name}' is nested too deeply"
         except JMESPathError as error:
             problem = str(error).splitlines()[0].rstrip(":")
             return f"'response.{name}' is no JMESPath: {problem}"

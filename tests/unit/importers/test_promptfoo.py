@@ -355,3 +355,20 @@ def test_a_rubric_is_judged_by_the_nearest_grader_in_any_of_its_forms(
     if judge == "claude":
         parameters = {"modelParameters": {"temperature": 0}}
         assert made.models[-1].fields == {"provider": "anthropic", "model": "claude", **parameters}
+
+
+@pytest.mark.parametrize(
+    ("config", "table"),
+    [
+        ("prompts: ['Say {{ x }}']\nproviders: [openai:gpt-4.1]\ntests: t.csv\n", "x\nyes\n"),
+        ("prompts: t.csv\nproviders: [openai:gpt-4.1]\ntests: [{}]\n", "prompt\nSay it\n"),
+    ],
+)
+def test_a_cell_that_is_too_long_is_a_problem_with_its_line(
+    tmp_path: Path, config: str, table: str
+) -> None:
+    with pytest.raises(InvalidFiles) as caught:
+        imported(tmp_path, config, t__csv=table + "x" * 140_000 + "\n")
+    (problem,) = caught.value.problems
+    assert str(problem.where) == "t.csv:3"
+    assert "field larger than field limit" in problem.message

@@ -219,6 +219,11 @@ WRONG = {
         ONE,
         f"{PATH}:3: 'name' cannot be 'pass' ('pass' is all gating scorers together)",
     ),
+    "a name that is no text": (
+        evalset("contains: {value: a, name: [x]}"),
+        ONE,
+        f"{PATH}:3: 'name' cannot be ['x'] (text)",
+    ),
     "a case that asserts nothing": (
         (
             "cases:\n  - {id: a, inputs: {question: x}, scorers: [json]}\n"

@@ -167,6 +167,8 @@ def test_the_program_sees_a_short_list_of_the_environment_and_what_is_named(root
         ({"run": ["app/plain"]}, "app/plain is not a program"),
         ({"run": ["../bin/sh"]}, "../bin/sh is outside the project"),
         ({"run": ["x"], "response": {"text": "a[["}}, "'response.text' is no JMESPath: "),
+        ({"run": ["x"], "response": {"text": "(" * 900}}, "'response.text' is nested too deeply"),
+        ({"run": ["x"], "response": {"text": "a" * 3000}}, "'response.text' is longer than 2,000"),
         ({"run": ["x"], "response": {"text": ""}}, "'response.text' is no JMESPath: "),
         ({"run": ["x"], "output": "text", "response": {"text": "a"}}, "'response' finds its way"),
         ({"run": ["x"], "base_url": "http://x"}, "'base_url' means nothing to command"),

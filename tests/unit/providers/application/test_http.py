@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from pathlib import Path
 from typing import Any
 
@@ -93,6 +94,26 @@ def test_a_path_that_cannot_be_reckoned_over_an_answer_is_a_failure(path: str, o
     failure = failed(ask(faulty.raw_body(raw), retries=0, response={"text": path})[0])
     assert failure.kind is FailureKind.BAD_ANSWER
     assert failure.message.startswith("the answer is not a whole one: `response.text`: ")
+
+
+@pytest.mark.parametrize(
+    ("path", "out"),
+    [
+        ("out" + " | [@, @]" * 40, [1]),
+        ("out" + " | {a: @, b: @}" * 40, [1]),
+        ("out | {a: @" + ", b: to_string(@)} | {a: @" * 20 + "}", "x" * 1000),
+        ("out | [@, @]" + " | [@[0], @[1]] | [@, @]" * 40 + " | @ == @", [1]),
+        ("join(out, [out" + ", out" * 300 + "])", "x" * 200_000),
+        ("out" + " | map(&map(&[@, @], [@, @]), [@, @])" * 12, "x"),
+    ],
+)
+def test_a_path_that_makes_much_of_an_answer_is_a_failure(path: str, out: Json) -> None:
+    began = time.process_time()
+    raw = json.dumps({"out": out}).encode()
+    failure = failed(ask(faulty.raw_body(raw), retries=0, response={"text": path})[0])
+    assert failure.kind is FailureKind.BAD_ANSWER
+    assert "makes too much" in failure.message or "CPU time" in failure.message
+    assert time.process_time() - began < 5
 
 
 def test_headers_come_from_the_environment_and_are_never_shown() -> None:
