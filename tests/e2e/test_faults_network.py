@@ -165,9 +165,9 @@ def test_each_fault_is_one_sentence_that_says_where_to_look(
         )
         result = run_with(project, A_KEY="canary-123456")
     expected = sentence.format(url=server.url, root=server.root)
-    (note,) = [line for line in result.out.split("\nnote ") if "not measured: " in line]
+    (note,) = [line for line in result.out.split("\nnote: ") if "trials failed: " in line]
     assert expected in " ".join(note.split())
-    assert ("fix what the notes say, then run" in result.text) is lasting
+    assert ("first fix what the notes say" in result.text) is lasting
 
 
 def test_where_no_key_is_set_that_is_what_a_401_says(tmp_path: Path) -> None:

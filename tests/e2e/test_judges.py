@@ -219,7 +219,7 @@ def test_a_silently_updated_judge_judges_both_sides_again(judged: Project, judge
         result = judged.eval()
         assert result.code == 0, result.text
         assert june.requests == 2 * CASES
-        assert "judged by judge-of-june and judge-of-may" in json.dumps(result.report["notes"])
+        assert "judged by judge-of-june, judge-of-may" in json.dumps(result.report["notes"])
         (judged.root / ".llmops/store/results.sqlite3").unlink()
         judged.prompt(system="Please, do")
         fresh = judged.eval()
