@@ -17,8 +17,8 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, get_type_hints
 
 import typer
 
+from llmops_cli.core.ci import store_folder
 from llmops_cli.core.errors import Refused
-from llmops_cli.core.store_folder import store_folder
 
 if TYPE_CHECKING:
     from llmops_cli.engine.budget import Budget

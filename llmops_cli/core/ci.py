@@ -13,9 +13,12 @@ about itself, and names the change by what GitHub says: whose branch, which comm
 
 from __future__ import annotations
 
+import hashlib
+import os
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 from llmops_cli.core.digest import Json
 from llmops_cli.core.globs import is_plain, matches
@@ -264,3 +267,34 @@ def _at(event: Json, path: str) -> Json:
 def _text(event: Json, path: str) -> str | None:
     text = _at(event, path)
     return text if isinstance(text, str) and text else None
+
+
+# The local store: cached answers and scores, the last reports, logs of engines.
+
+STORE_VARIABLE = "LLMOPS_STORE"
+_RUN = re.compile(r"(.*_)?(RUN|BUILD|PIPELINE|WORKFLOW)_?(ID|NUMBER|NUM|TAG|SLUG)")
+"""Matches the variables that say which run this is: `GITHUB_RUN_ID`, `CI_PIPELINE_ID`,
+`CIRCLE_WORKFLOW_ID`, Jenkins' `BUILD_TAG`, Azure's `BUILD_BUILDID` and those of other systems.
+"""
+
+
+def store_folder(root: Path, environ: Mapping[str, str]) -> Path:
+    """Return the store's folder of the project in `root`, absolute; it need not exist.
+
+    On a laptop that is `.llmops/store`, which git ignores. A CI job works on a checkout whose
+    author may be anyone, so its store lies outside of the work tree, and another run has another
+    one: on a machine that is used again, no answer of one change serves the next. `LLMOPS_STORE`
+    names another folder.
+
+    `run.workspace.checked_store` says whether it may be opened.
+    """
+    named = environ.get(STORE_VARIABLE)
+    if not named and ci_context(environ, None) is None:
+        return root / ".llmops" / "store"
+    if not named:
+        run = [environ[name] for name in sorted(environ) if _RUN.fullmatch(name)]
+        key = hashlib.sha256("\0".join([str(root.resolve()), *run]).encode()).hexdigest()[:12]
+        cache = environ.get("XDG_CACHE_HOME") or "~/.cache"
+        named = f"{cache}/llmops/{key}"
+    # not `Path.expanduser`, which raises where nobody has a home; not `resolve`: links stay
+    return Path(os.path.abspath(root / os.path.expanduser(named)))  # noqa: PTH100, PTH111

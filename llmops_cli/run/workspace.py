@@ -16,7 +16,7 @@ from datetime import UTC, datetime
 from functools import cache, cached_property, partial
 from pathlib import Path
 
-from llmops_cli.core.ci import CiContext, ci_context, may_call
+from llmops_cli.core.ci import STORE_VARIABLE, CiContext, ci_context, may_call, store_folder
 from llmops_cli.core.digest import Json, digest
 from llmops_cli.core.errors import IntegrityBroken, InvalidFiles, Refused
 from llmops_cli.core.policy import Policy
@@ -32,11 +32,11 @@ from llmops_cli.core.ports import (
 from llmops_cli.core.prompt import Evalset, Judge, Model
 from llmops_cli.core.records import Event, Evidence, Provenance
 from llmops_cli.core.redact import Redactor
-from llmops_cli.core.store_folder import VARIABLE, store_folder
 from llmops_cli.gate.calibration import GatingJudge, gating_judges
 from llmops_cli.gate.wording import listed
 from llmops_cli.plugins.catalog import (
     catalog,
+    command_of,
     open_provider,
     wrong_options,
 )
@@ -44,7 +44,6 @@ from llmops_cli.project.models import Check
 from llmops_cli.project.paths import HIDDEN, MAX_CASES, MAX_FILE, Absent, Source, Unreadable
 from llmops_cli.project.project import Project, find_root, has_project_file, load_project
 from llmops_cli.run.scorers import Scorers
-from llmops_cli.run.sources import source_of, vendor_models
 from llmops_cli.stores.calibrations import Calibrations
 from llmops_cli.stores.database import FileCounters
 from llmops_cli.stores.git import Revision, open_git, tracked_paths
@@ -317,7 +316,7 @@ def refuse_committed(folder: Path, root: Path) -> None:
             if (inside and path.is_symlink()) or (path.exists() and not path.is_dir()):
                 raise Refused(
                     f"{path} is not a folder: the store is not opened",
-                    hint=f"remove it; to keep the store elsewhere, set {VARIABLE}",
+                    hint=f"remove it; to keep the store elsewhere, set {STORE_VARIABLE}",
                 )
         if folder.is_dir():
             _refuse_tracked(folder, root if inside else folder)
@@ -335,7 +334,7 @@ def _refuse_tracked(folder: Path, place: Path) -> None:
                 "chose what counts as measured",
                 hint=f"git rm -r --cached {place / path}, delete it, and commit that"
                 if ours
-                else f"set {VARIABLE} to a folder that git has no file of",
+                else f"set {STORE_VARIABLE} to a folder that git has no file of",
             )
 
 
@@ -546,3 +545,28 @@ def trusted_code(rules: Project) -> str:
         if rules.is_code(path)
     }
     return digest("llmops/code/v1", files)
+
+
+def source_of(model: Model, kind: ProviderKind, code: Callable[[], str | None]) -> str:
+    """Return the source of the answers of `model`; `code` returns the digest of trusted code.
+
+    A request names model and parameters. Its source names the rest of what decides who answers:
+    address, headers, variables with secrets, an application's options, and all code that `trust`
+    lists, because code may import more than its identity names. It holds no secret, only a digest.
+    """
+    what = {
+        "provider": kind.name,
+        "base_url": model.base_url and model.base_url.rstrip("/"),
+        "key": model.api_key_env or kind.api_key_env,
+        "headers": dict(model.headers),
+        "options": dict(model.options),
+        "code": code() if kind.code or command_of(kind, model) else None,
+    }
+    return f"model {digest('llmops/source/v1', what).removeprefix('sha256:')}"
+
+
+def vendor_models(catalog: Catalog) -> list[Model]:
+    """Return the models that need no line in llmops.yaml: the vendors' own, with their own keys."""
+    kinds = catalog.providers.values()
+    own = [kind.name for kind in kinds if not (kind.application or kind.weights)]
+    return [Model(name=name, provider=name, model="") for name in own]

@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
+from llmops_cli.core.ci import store_folder
 from llmops_cli.core.errors import Refused
-from llmops_cli.core.store_folder import store_folder
 from llmops_cli.run.workspace import checked_store
 from tests.git_project import GitProject, git
 from tests.projects import Project, Result, make_project

@@ -176,7 +176,8 @@ def test_an_evalset_removed_in_the_same_change_allows_nothing(tmp_path: Path) ->
     repo.cases("hard")
     repo.evalset("hard", prompt="support")
     repo.cases("support", 30)
-    repo.evalset("support", gate={"rules": [{"no_worse": {"margin": 0.2}}]})
+    rules = [{"no_worse": {"margin": 0.2}}, {"coverage": "off"}]
+    repo.evalset("support", gate={"rules": rules})
     repo.commit("two evalsets")
     repo.first()
     repo.git("branch", "base")

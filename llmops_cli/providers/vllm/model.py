@@ -25,11 +25,11 @@ import aiohttp
 import anyio
 from anyio import to_thread
 
+from llmops_cli.core.ci import store_folder
 from llmops_cli.core.ports import PluginContext, Provider
 from llmops_cli.core.prompt import Model, Request, host_of
 from llmops_cli.core.redact import Redactor
 from llmops_cli.core.result import Completion, Failure, FailureKind
-from llmops_cli.core.store_folder import store_folder
 from llmops_cli.providers.http.addresses import is_loopback
 from llmops_cli.providers.openai.model import Dialect, OpenAI, check_model, open_openai
 from llmops_cli.providers.vllm.options import (

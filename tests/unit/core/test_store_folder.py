@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from llmops_cli.core.store_folder import store_folder
+from llmops_cli.core.ci import store_folder
 
 ROOT = Path("/work/shop")
 HOME = {"XDG_CACHE_HOME": "/home/ada/.cache"}
