@@ -149,6 +149,8 @@ def validator(schema: Schema, context: PluginContext) -> Validator:
             raise Refused(f"{source} is not a JSON Schema: it holds no object")
     else:
         source, document = "the schema", dict(schema)
+    if not isinstance(document.get("$schema", ""), str):
+        raise Refused(f"{source} is not a JSON Schema: its $schema is no text")
     draft = validator_for(document, default=Draft202012Validator)
     try:
         draft.check_schema(document)

@@ -37,6 +37,7 @@ def evalset(*scorers: Any) -> str:
         ({"regex": {"pattern": "^.*$", "dotall": True}}, "matches every answer"),
         ({"regex": {"pattern": ".*", "dotall": True, "whole": True}}, "matches every answer"),
         ({"json_schema": {"schema": {}}}, "the schema asks for nothing"),
+        ({"json_schema": {"schema": {"$schema": 5}}}, "its $schema is no text"),
         ({"json_schema": {"schema": {"title": "An answer"}}}, "the schema asks for nothing"),
         ({"label": {"labels": []}}, "an empty list expects nothing"),
         ({"label": {"value": "c", "labels": ["a", "b"]}}, "'c' is not among the labels"),
