@@ -17,6 +17,16 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import HealthCheck, settings
+
+# No time decides a test: a busy machine generates slowly. In CI the examples are the same each time.
+settings.register_profile(
+    "busy",
+    deadline=None,
+    suppress_health_check=[HealthCheck.too_slow],
+    derandomize=bool(os.environ.get("CI")),
+)
+settings.load_profile("busy")
 
 VLLM = os.environ.get("LLMOPS_TEST_VLLM")
 """A real `vllm`, for tests/vllm."""
