@@ -19,7 +19,7 @@ from typing import Any
 import pytest
 from hypothesis import HealthCheck, settings
 
-# No time decides a test: a busy machine generates slowly. In CI the examples are the same each time.
+# No time decides a test: a busy machine generates slowly. In CI, examples are the same each time.
 settings.register_profile(
     "busy",
     deadline=None,
