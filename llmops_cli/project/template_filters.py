@@ -22,7 +22,7 @@ MAX_OUTPUT = 4_000_000
 """Characters that one template may write, and that one operation may touch."""
 MAX_COUNT = 1_000
 """The largest number of `COUNTS`."""
-COUNTS = {"batch": "linecount", "round": "precision", "slice": "slices"}
+COUNTS = {"batch": (1, "linecount"), "round": (1, "precision"), "slice": (2, "slices")}
 """Filters that make as many items or digits as they are told, and the name of that argument."""
 NUMERIC = frozenset({"divisibleby", "even", "odd", "round"})
 """What multiplies a list, or takes a text for a format of `%`."""
@@ -111,9 +111,11 @@ def _check_numbers(name: str, args: tuple[Any, ...], options: Mapping[str, Any])
         raise TemplateRuntimeError(f"'{name}' is for numbers only")
     if name == "sum" and not is_number(args[3] if len(args) > 3 else options.get("start", 0)):
         raise TemplateRuntimeError("'sum' is for numbers only")
-    count: Any = args[1] if len(args) > 1 else options.get(COUNTS.get(name, ""))
-    if name in COUNTS and is_number(count) and abs(count) > MAX_COUNT:
-        raise TemplateRuntimeError(f"{count} is too large a number for '{name}'")
+    if name in COUNTS:
+        at, option = COUNTS[name]  # Jinja gives `slice` its environment first
+        count: Any = args[at] if len(args) > at else options.get(option)
+        if is_number(count) and abs(count) > MAX_COUNT:
+            raise TemplateRuntimeError(f"{count} is too large a number for '{name}'")
 
 
 def _counted(items: Iterator[Any]) -> Iterator[Any]:
