@@ -238,7 +238,7 @@ def _scores(trial: Trial, metrics: Mapping[str, Metric]) -> Iterator[ShownScore]
 
 def _limit(metric: Metric, value: float) -> float | None:
     """Return the threshold that a quantity is beyond; a share says enough by itself."""
-    if metric.unit == "fraction" or metric.negate:
+    if metric.unit in {"pass", "fraction"} or metric.negate:
         return None
     if metric.maximum is not None and value > metric.maximum:
         return metric.maximum

@@ -67,17 +67,20 @@ EVAL = "compare prompts with production"
 def test_the_hooks_let_through_what_is_good_and_stop_what_is_not(
     hooks: Path, tmp_path: Path
 ) -> None:
-    """No mistake in the files, but a version out of order and a prompt that is worse."""
+    """A prompt that is worse, and then a version out of order as well."""
     repo = make_git_project(tmp_path / "shop", "support")
     repo.first()
     repo.say("support", "Answer badly.", broken=20)
+    repo.git("add", "-A")
+    outcomes = tried(hooks, repo, "--all-files", "--hook-stage", "pre-push")
+    results = {name: outcomes.get(name) for name in (CHECK, REGISTRY, EVAL)}
+    assert results == {CHECK: "Passed", REGISTRY: "Passed", EVAL: "Failed"}, outcomes[""]
+    assert "FAIL  support" in outcomes[""]
+
     versions = repo.root / ".llmops" / "versions"
     shutil.copytree(versions / "support@v1", versions / "support@v3")
     repo.git("add", "-A")
-
     outcomes = tried(hooks, repo, "--all-files", "--hook-stage", "pre-push")
-
     results = {name: outcomes.get(name) for name in (CHECK, REGISTRY, EVAL)}
-    assert results == {CHECK: "Passed", REGISTRY: "Failed", EVAL: "Failed"}, outcomes[""]
+    assert results == {CHECK: "Failed", REGISTRY: "Failed", EVAL: "Failed"}, outcomes[""]
     assert "support has a v3 and no v2" in outcomes[""]
-    assert "FAIL  support" in outcomes[""]
