@@ -48,10 +48,10 @@ def watch(
     ] = False,
     as_json: AsJson = False,
 ) -> int:
-    """Say what changed in production: seven alarms over its traces.
+    """Say what changed in production: alarms over its traces.
 
     Reads what is new in the trace files that `watch:` in llmops.yaml names, and decides. An alarm
-    that nothing causes rings once in four weeks at most.
+    that nothing causes rings once in four weeks at most, on average.
 
     Examples:
       llmops watch
@@ -79,14 +79,10 @@ def watch(
     project = open_project(context.obj)
     name = environment or project.environments[-1].name
     if name not in project.watch:
-        raise (
-            UnknownName("watched environment", name, project.watch)
-            if project.watch
-            else Refused(
-                "nothing is watched",
-                hint="llmops.yaml: watch: {production: {source: traces/*.jsonl}}",
-            )
-        )
+        if project.watch:
+            raise UnknownName("watched environment", name, project.watch)
+        hint = "llmops.yaml: watch: {production: {source: traces/*.jsonl}}"
+        raise Refused("nothing is watched", hint=hint)
     if ack is not None and not message:
         raise Refused("--ack needs a reason", hint=f"llmops watch {name} --ack {ack} -m WHY")
     redact = Redactor.of(os.environ)

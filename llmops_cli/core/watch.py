@@ -21,7 +21,7 @@ class Alarm:
 
     name: str
     max: float = math.inf
-    """Of errors and hallucination a share, of first_token seconds."""
+    """Of errors a share, of first_token seconds."""
     min: float = 0.0
     times: float = math.inf
     growth: float = 0.0
@@ -30,9 +30,6 @@ class Alarm:
     """Hours of its baseline; 0: its line is absolute."""
     without: Sequence[str] = ()
     """Kinds of errors that do not count."""
-    scorer: str = ""
-    sample: int = 0
-    """Calls that the scorer judges in an hour."""
     default: bool = False
     """Nobody asked for it: where its data are missing, that is not a failure."""
 
@@ -42,7 +39,6 @@ DEFAULT_ALARMS: Mapping[str, Alarm] = {
     for alarm in (
         Alarm(name="first_token", times=2.0, max=3.0, over=WEEK, default=True),
         Alarm(name="cost", growth=0.20, over=WEEK, default=True),
-        Alarm(name="hallucination", scorer="faithfulness", max=0.05, sample=50, default=True),
         Alarm(name="satisfaction", drop=0.10, over=WEEK, default=True),
         Alarm(name="errors", max=0.01, without=("timeout",), default=True),
         Alarm(name="cache_hits", min=0.20, default=True),

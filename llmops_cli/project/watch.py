@@ -29,12 +29,6 @@ def _hours(text: str) -> str:
     return text
 
 
-def _per_hour(text: str) -> str:
-    if not re.fullmatch(r"[1-9][0-9]{0,4}/h", text):
-        raise ValueError("must be a number an hour, such as 50/h")
-    return text
-
-
 Hours = Annotated[str, AfterValidator(_hours)]
 Share = Annotated[float, Field(gt=0, lt=1)]
 
@@ -48,12 +42,6 @@ class _FirstToken(Written):
 class _Cost(Written):
     growth: Annotated[float, Field(gt=0)] | None = None
     over: Hours | None = None
-
-
-class _Hallucination(Written):
-    scorer: Text | None = None
-    max: Share | None = None
-    sample: Annotated[str, AfterValidator(_per_hour)] | None = None
 
 
 class _Satisfaction(Written):
@@ -77,7 +65,6 @@ class _Context(Written):
 _OPTIONS: Mapping[str, type[Written]] = {
     "first_token": _FirstToken,
     "cost": _Cost,
-    "hallucination": _Hallucination,
     "satisfaction": _Satisfaction,
     "errors": _Errors,
     "cache_hits": _CacheHits,
@@ -168,8 +155,6 @@ def _alarm(
         changes["over"] = changes.pop("p90")
     if "over" in changes:
         changes["over"] = _in_hours(changes["over"])
-    if "sample" in changes:
-        changes["sample"] = int(changes["sample"].partition("/")[0])
     yield name, replace(DEFAULT_ALARMS[name], **changes, default=False)
 
 

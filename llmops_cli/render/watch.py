@@ -25,7 +25,6 @@ COLORS = {"alarm": "bold red", "quiet": "green", "starting": "yellow", "no data"
 WORDS = {
     "first_token": "calls whose first token came late",
     "cost": "cost per call",
-    "hallucination": "judged calls that the scorer finds unsupported",
     "satisfaction": "user satisfaction",
     "errors": "failed calls",
     "cache_hits": "answers from the cache",

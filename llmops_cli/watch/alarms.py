@@ -4,7 +4,6 @@
 |---|---|---|
 | first_token | came its first token later than T = min(times * baseline p95, max)? | 5% |
 | cost | US dollars, at most `CLIP` baselines | (1 + growth) * baseline |
-| hallucination | does the scorer find it unsupported? (a judged sample) | max |
 | satisfaction | 1 - feedback | baseline + drop |
 | errors | did it fail, other than `without`? | max |
 | cache_hits | did the application's cache miss? | 1 - min |
@@ -127,7 +126,7 @@ def _values(alarm: Alarm, table: Table, words: Sequence[str]) -> NDArray[np.floa
         return (~np.isin(table["error"], ignored)).astype(float)
     column = {
         "first_token": "first_token", "cost": "cost", "satisfaction": "satisfied",
-        "cache_hits": "cache_hit", "context": "input_tokens", "hallucination": "judged",
+        "cache_hits": "cache_hit", "context": "input_tokens",
     }[alarm.name]  # fmt: skip
     if column not in (table.dtype.names or ()):
         return np.full(len(table), np.nan)
@@ -153,7 +152,7 @@ def _quantity(
     last: int,
 ) -> _Quantity:
     """Return what is decided on; the baseline are the hours from `first` on and before `last`."""
-    if alarm.name in {"errors", "hallucination"}:
+    if alarm.name == "errors":
         return _Quantity(values=values, line=alarm.max)
     if alarm.name == "cache_hits":
         return _Quantity(values=1 - values, line=1 - alarm.min, turned=True)
@@ -212,7 +211,6 @@ def _missing(alarm: Alarm, calls: int) -> str:
     what = {
         "first_token": "say when the first token came",
         "cost": "have a cost or a known price",
-        "hallucination": "were judged",
         "satisfaction": "have a user's feedback",
         "cache_hits": "say whether a cache answered",
         "context": "have input tokens",

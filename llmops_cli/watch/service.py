@@ -15,7 +15,6 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 import numpy as np
-from numpy.lib.recfunctions import append_fields
 
 from llmops_cli.core.digest import InvalidRecord, from_plain
 from llmops_cli.core.errors import IntegrityBroken, Refused, UnknownName
@@ -88,7 +87,7 @@ def decide_all(
 ) -> WatchReport:
     """Return what the stored calls say about every alarm.
 
-    `counts` are of the files that were just read; nothing before the hour `since` counts.
+    `counts` are of the trace files; nothing before the hour `since` counts.
     """
     settings, store, events = production.settings, production.store, production.events
     words = store.words()
@@ -270,10 +269,3 @@ def _not_measured(alarms: Iterable[AlarmReport]) -> Iterator[str]:
     for report in alarms:
         if report.state.status == "no data" and not report.state.alarm.default:
             yield f"{report.state.alarm.name}: {report.state.why}"
-
-
-def with_judged(table: Table, values: Mapping[int, float]) -> Table:
-    """Return the calls with a column `judged`: 1 where a judge found a fault, NaN: not judged."""
-    column = np.array([values.get(int(id_), np.nan) for id_ in table["id"]], dtype="<f4")
-    result: Table = append_fields(table, "judged", column, usemask=False)
-    return result

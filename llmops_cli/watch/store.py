@@ -70,7 +70,7 @@ class TraceStore:
 
     @contextmanager
     def writing(self) -> Iterator[None]:
-        """Keep other writers out, and write down new words at the end."""
+        """Keep other writers out."""
         for name in (".gitignore", ".lock"):
             exists(self.folder / name)  # raises for a link: what it leads to would be overwritten
         self.folder.mkdir(parents=True, exist_ok=True)
@@ -87,6 +87,7 @@ class TraceStore:
     def add(self, files: Iterable[Path], names: SpanNames) -> tuple[int, Counts]:
         """Store the calls of `files` that are not stored; return how many, and what was read.
 
+        Lines of a file that was read before and has not changed are counted as they were then.
         Raises `Refused` for a file that can't be read, `Unmeasured` if the disk refuses.
         """
         counts = Counts()
@@ -94,8 +95,14 @@ class TraceStore:
         with self.writing():
             known = self._read_files()
             for file in files:
+                before = Counts(lines=counts.lines, unreadable=counts.unreadable)
                 with _readable(file) as mark:
-                    if known.get(str(file.resolve())) == mark:
+                    *same, lines, unreadable = known.get(str(file.resolve()), [0, 0])
+                    if same == mark:
+                        counts.lines += lines
+                        counts.unreadable += unreadable
+                        if unreadable:
+                            counts.reasons.append(f"{file}: as it was read before")
                         continue
                     batch: list[Call] = []
                     for call in read_calls(file, names, counts):
@@ -104,7 +111,8 @@ class TraceStore:
                             added += self._put(batch)
                             batch.clear()
                 added += self._put(batch)
-                known[str(file.resolve())] = mark
+                read = [counts.lines - before.lines, counts.unreadable - before.unreadable]
+                known[str(file.resolve())] = [*mark, *read]
             write_bytes(self.folder / "read.json", json.dumps(known).encode())
         return added, counts
 

@@ -36,8 +36,9 @@ def test_a_call_is_stored_once_however_often_its_file_is_added(tmp_path: Path) -
 def test_a_file_that_has_not_changed_is_not_read_again(tmp_path: Path) -> None:
     file = tmp_path / "a.jsonl"
     write_hours(file, 1, 10, lambda _hour, _n: {})
-    assert make_store(tmp_path).add([file], NAMES)[1].lines == 1
-    assert make_store(tmp_path).add([file], NAMES)[1].lines == 0
+    assert make_store(tmp_path).add([file], NAMES)[1].spans == 10
+    again = make_store(tmp_path).add([file], NAMES)[1]
+    assert (again.spans, again.lines) == (0, 1)
     with file.open("a") as stream:
         stream.write(json.dumps(request([span(99, START)])) + "\n")
     assert make_store(tmp_path).add([file], NAMES)[0] == 1
