@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from importlib.resources import files
 
-from jinja2 import Environment, StrictUndefined
 from rich.console import RenderableType
 from rich.text import Text
 
@@ -13,8 +11,8 @@ from llmops_cli.core.redact import Redactor
 from llmops_cli.core.report import ComparedEvalset, ComparedTarget, SideBySide
 from llmops_cli.gate.wording import points
 from llmops_cli.render.formatting import calls, duration, interval_ends, money, percent, plural
+from llmops_cli.render.html.static import static_page
 from llmops_cli.render.renderable import Cell, LineWriter, Renderable, table
-from llmops_cli.render.safe_text import visible
 
 THOUSAND = 1_000
 """Calls that a cost is given for: one costs too little to read."""
@@ -94,14 +92,9 @@ def console_side_by_side(compared: SideBySide, *, seconds: float) -> Renderable:
 
 def html_side_by_side(compared: SideBySide, *, redact: Redactor, about: Sequence[str]) -> str:
     """Return the page; it has no script and loads nothing."""
-    environment = Environment(
-        autoescape=True,
-        undefined=StrictUndefined,
-        finalize=lambda value: visible(redact(str(value))),
-        trim_blocks=True,
-    )
-    template = (files("llmops_cli.render.html") / "side_by_side.html").read_text(encoding="utf-8")
-    return environment.from_string(template).render(
+    return static_page(
+        "side_by_side.html",
+        redact=redact,
         compared=compared,
         headers=headers,
         cells=cells,

@@ -5,19 +5,17 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime
-from importlib.resources import files
 
-from jinja2 import Environment, StrictUndefined
-from markupsafe import Markup
 from rich.console import RenderableType
 
 from llmops_cli.core.digest import Json
 from llmops_cli.core.redact import Redactor
 from llmops_cli.core.watch import DAY, AlarmReport, AlarmState, WatchReport
 from llmops_cli.render.formatting import money, percent, plural
+from llmops_cli.render.html.static import static_page
 from llmops_cli.render.json import as_json
 from llmops_cli.render.renderable import LineWriter, Renderable
-from llmops_cli.render.safe_text import markdown_inline, markdown_span, visible
+from llmops_cli.render.safe_text import markdown_inline, markdown_span
 
 WIDTH, HEIGHT = 720, 90
 """Pixels of a chart."""
@@ -129,14 +127,9 @@ def markdown_watch(report: WatchReport) -> str:
 
 def html_watch(report: WatchReport, *, redact: Redactor) -> str:
     """Return the page: one chart per alarm with its line, versions and promotions. No script."""
-    environment = Environment(
-        autoescape=True,
-        undefined=StrictUndefined,
-        finalize=lambda text: text if isinstance(text, Markup) else visible(redact(str(text))),
-        trim_blocks=True,
-    )
-    template = (files("llmops_cli.render.html") / "watch.html").read_text(encoding="utf-8")
-    return environment.from_string(template).render(
+    return static_page(
+        "watch.html",
+        redact=redact,
         report=report,
         headline=headline(report),
         alarm_line=alarm_line,
