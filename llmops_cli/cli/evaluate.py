@@ -49,6 +49,7 @@ def evaluate(
     more_trials: options.MoreTrials = 0,
     offline: options.Offline = False,
     reuse: options.Reuse = None,
+    shard: options.ShardName = None,
     watch: Annotated[
         bool,
         option("Options", "Run again when a prompt, evalset or scorer changes.", "--watch", "-w"),
@@ -70,6 +71,23 @@ def evaluate(
     """
     from llmops_cli.run.selection import EvalOptions
 
+    if shard is not None:
+        return _evaluate_shard(
+            context,
+            shard,
+            EvalOptions(
+                selection=options.selection(select, compare),
+                base=compare.base,
+                changed=select.changed,
+                require_baseline=compare.require_baseline,
+                strict=strict,
+                offline=offline,
+                budget=limits.budget(),
+                reuse=reuse or (),
+            ),
+            sinks,
+            {"dry-run": dry_run, "no-cache": no_cache, "more-trials": more_trials, "watch": watch},
+        )
     eval_options = EvalOptions(
         selection=options.selection(select, compare),
         base=compare.base,
@@ -95,6 +113,75 @@ def evaluate(
         if value:
             raise Refused(f"--watch and {flag} don't go together", hint=f"remove {flag}")
     return _watched(context, eval_options, sinks)
+
+
+def _evaluate_shard(
+    context: typer.Context,
+    name: str,
+    eval_options: EvalOptions,
+    sinks: RunSinks,
+    others: Mapping[str, object],
+) -> int:
+    """Run one shard and write its run file."""
+    from llmops_cli.commands.evaluate import evaluate as run_evaluation
+    from llmops_cli.run.shards import shard_of
+
+    shard = shard_of(name, os.environ)
+    unfit = {**{form: getattr(sinks, form, None) for form in FORMS if form != "out"}, **others}
+    for flag, value in {**unfit, "github": sinks.github, "json": sinks.as_json}.items():
+        if value:
+            raise Refused(
+                f"--shard and --{flag} don't go together", hint="`llmops merge` takes its place"
+            )
+    if sinks.out is None:
+        raise Refused("a shard needs --out", hint=f"--shard {name} --out s{shard.index}.jsonl.gz")
+    budget = eval_options.budget
+    eval_options = replace(
+        eval_options,
+        shard=shard,
+        budget=budget and budget.divided(shard.index, shard.count),
+    )
+    output = sinks.output()
+    with output.progress() as progress:
+        evaluated = run_evaluation(
+            context.obj, eval_options, sinks=sinks.files(), progress=progress
+        )
+    run = evaluated.run
+    assert run is not None
+    cases = sum(len(evalset_run.part or ()) for evalset_run in run.evalset_runs)
+    failed = sum(len(side.state.failures) for side in run.sides)
+    output.say(
+        f"shard {shard}: {cases:,} cases, {run.calls:,} calls, {failed:,} trials without an answer"
+    )
+    output.say(f"wrote {sinks.out}")
+    output.say("no verdict: llmops merge decides, with the files of all shards")
+    return evaluated.exit_code
+
+
+def merge(
+    context: typer.Context,
+    sinks: RunSinks,
+    files: options.ShardFiles = None,
+    strict: options.Strict = False,
+    base: options.Base = None,
+) -> int:
+    """Merge the run files of all shards, and decide. Calls nothing.
+
+    Plans the run again, so it needs the checkout that the shards were run in. The report is that
+    of a run without shards.
+
+    Examples:
+      llmops eval --shard 1/2 --out s1.jsonl.gz
+      llmops merge s1.jsonl.gz s2.jsonl.gz --html report.html
+
+    Exit codes: those of `eval`; 2 if a shard is missing, doubled or of another run.
+    """
+    from llmops_cli.run.selection import EvalOptions
+
+    if not files:
+        raise Refused("merge takes the run files of all shards", hint="llmops merge s*.jsonl.gz")
+    merged = EvalOptions(merge=files, strict=strict, base=base)
+    return _evaluated(context, merged, sinks).exit_code
 
 
 def compare(
@@ -460,6 +547,7 @@ def _drafted(drafted: Draft) -> Iterator[str]:
 COMMANDS: Mapping[str, Callable[..., object]] = {
     "eval": evaluate,
     "compare": compare,
+    "merge": merge,
     "measure": measure,
     "report": report,
     "calibrate": calibrate,

@@ -58,7 +58,7 @@ to stay; looking through it after every 700, as Python does, is a twelfth of a s
 
 PANELS: Mapping[str, Sequence[str]] = {
     "Start": ("init", "check", "import"),
-    "Evaluate": ("eval", "compare", "report"),
+    "Evaluate": ("eval", "merge", "compare", "report"),
     "Release": ("release", "measure", "promote", "rollback", "status", "history", "bundle"),
     "Inspect": ("diff", "render", "models", "schema"),
     "Judges": ("calibrate",),
@@ -70,7 +70,7 @@ PANELS: Mapping[str, Sequence[str]] = {
 
 def _function(name: str) -> Callable[..., object]:
     """Return the function of a command. Its module is imported for the command that is run."""
-    if name in {"eval", "compare", "measure", "report", "calibrate"}:
+    if name in {"eval", "merge", "compare", "measure", "report", "calibrate"}:
         from llmops_cli.cli import evaluate
 
         return evaluate.COMMANDS[name]

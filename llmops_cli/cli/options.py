@@ -156,6 +156,23 @@ Reuse = Annotated[
     option("Cache", "Reuse the results of a run file. Repeatable.", metavar="FILE"),
 ]
 
+ShardName = Annotated[
+    str | None,
+    option(
+        "Options",
+        "Run only this part, without a verdict; `merge` decides. Needs --out. auto: of the CI job.",
+        "--shard",
+        metavar="I/N",
+    ),
+]
+ShardFiles = Annotated[
+    list[Path] | None, argument("FILE...", "The run files of all shards, in any order.")
+]
+Base = Annotated[
+    str | None,
+    option("Compare", "Refuse shards that were run with another --base.", metavar="REV"),
+]
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Select:

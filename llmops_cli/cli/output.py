@@ -318,12 +318,14 @@ def _table(path: Path, finished: FinishedRun, write: Callable[..., None]) -> Non
 
 
 def _run_file(path: Path, finished: FinishedRun) -> None:
+    from llmops_cli.core.digest import to_plain
     from llmops_cli.report.finished_run import entries_of, manifest_of
     from llmops_cli.stores.run_file import write_run
 
     run = finished.run
     assert run is not None
-    write_run(path, manifest_of(run, finished.report), entries_of(run), redact=finished.redact)
+    about = to_plain(finished.report) if run.shard is None else {"shard": run.shard}
+    write_run(path, manifest_of(run, about), entries_of(run), redact=finished.redact)
 
 
 FORMS: Mapping[str, Callable[[Path, FinishedRun], None]] = {

@@ -5,13 +5,21 @@ Also the public `evaluate` for notebooks and tests: everything it needs is an ar
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import TYPE_CHECKING
 
+from llmops_cli import __version__
+from llmops_cli.core.ci import STORE_VARIABLE
+from llmops_cli.core.digest import to_plain
 from llmops_cli.core.errors import ExitCode, Refused
 from llmops_cli.core.ports import Progress
 from llmops_cli.core.report import Plan, Report
+from llmops_cli.project.project import find_root
 from llmops_cli.report.build import build_report
 from llmops_cli.report.finished_run import Sink, store_report, write_reports
 from llmops_cli.run.base_changes import merge_base, no_longer_gated
@@ -22,7 +30,10 @@ from llmops_cli.run.prepare import prepare, refuse_unfit
 from llmops_cli.run.reuse import reuse_runs
 from llmops_cli.run.run_loop import run_evalsets
 from llmops_cli.run.selection import EvalOptions
-from llmops_cli.run.workspace import Workspace, open_workspace
+from llmops_cli.run.workspace import Workspace, checked_store, open_workspace
+
+if TYPE_CHECKING:
+    from llmops_cli.run.shards import Shards
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -36,6 +47,8 @@ class Evaluated:
     @property
     def exit_code(self) -> ExitCode:
         """Return what the command exits with."""
+        if self.run is not None and self.run.interrupted:
+            return ExitCode.INTERRUPTED
         return ExitCode.DONE if self.report is None else self.report.exit_code
 
 
@@ -60,16 +73,33 @@ def evaluate(
     options = options or EvalOptions()
     if options.no_cache and options.reuse:
         raise Refused("--no-cache ignores what --reuse reads", hint="remove one of the two")
-    with open_workspace(start, environ=environ, base=options.base) as workspace:
+    shards = None
+    environ, reports = os.environ if environ is None else environ, None
+    with ExitStack() as stack:
+        if options.merge:
+            from llmops_cli.run.shards import open_shards  # noqa: PLC0415 - only `merge` needs it
+
+            shards = open_shards(options.merge)
+            options = shards.options(options)
+            reports = checked_store(find_root(start), environ)
+            # Only what the shards hold counts, whatever is cached here.
+            folder = stack.enter_context(TemporaryDirectory(prefix="llmops-merge-"))
+            environ = {**environ, STORE_VARIABLE: folder}
+        workspace = stack.enter_context(open_workspace(start, environ=environ, base=options.base))
         reuse_runs(workspace, options.reuse)
         if options.between is not None:
             selection = options.between.selection(workspace.project)
             options = replace(options, selection=selection, between=None)
-        return _evaluate(workspace, options, sinks, progress)
+        return _evaluate(workspace, options, sinks, progress, shards, reports)
 
 
 def _evaluate(
-    workspace: Workspace, options: EvalOptions, sinks: Sequence[Sink], progress: Progress
+    workspace: Workspace,
+    options: EvalOptions,
+    sinks: Sequence[Sink],
+    progress: Progress,
+    shards: Shards | None,
+    reports: Path | None,
 ) -> Evaluated:
     comparisons = compare_prompts(workspace, options.selection)
     notes: list[str] = []
@@ -89,7 +119,27 @@ def _evaluate(
     plan = cost_plan(workspace, evalset_runs)
     if options.dry_run:
         return Evaluated(plan=plan, report=None)
-    run = run_evalsets(workspace, evalset_runs, options, progress=progress)
+    if shards is not None:
+        shards.fill(workspace, evalset_runs)
+    digest = ""
+    if options.shard is not None:
+        from llmops_cli.run.shards import facts_of, plan_digest, restrict  # noqa: PLC0415 - as above
+
+        digest = plan_digest(evalset_runs)
+        restrict(evalset_runs, options.shard)
+    run = run_evalsets(workspace, evalset_runs, options, progress=progress, shards=shards)
+    if options.shard is not None:
+        run.shard = to_plain(facts_of(run, options.shard, digest, options))
+        none = Report(  # one shard has no verdict
+            prompts=(),
+            exit_code=ExitCode.INTERRUPTED if run.interrupted else ExitCode.DONE,
+            calls=run.calls,
+            reused=0,
+            cost=run.cost,
+            llmops=__version__,
+        )
+        write_reports(sinks, run, none, workspace.redact)
+        return Evaluated(plan=plan, report=None, run=run)
     run.notes += [*notes, *workspace.notes]
     if options.strict:
         run.verdicts = {
@@ -99,6 +149,6 @@ def _evaluate(
             for name, verdict in run.verdicts.items()
         }
     report = build_report(run)
-    store_report(workspace.store, report, redact=workspace.redact)
+    store_report(reports or workspace.store, report, redact=workspace.redact)
     write_reports(sinks, run, report, workspace.redact)
     return Evaluated(plan=plan, report=report, run=run)

@@ -13,7 +13,7 @@ from __future__ import annotations
 import ipaddress
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Literal, TypeAlias
 from urllib.parse import urlsplit
@@ -105,6 +105,11 @@ class Limits:
     timeout: float = 120.0
     """Seconds for one call in all, its retries included in none of them."""
     retries: int = 5
+
+    def divided(self, shards: int) -> Limits:
+        """Return the limits of one of `shards` processes that share the rates."""
+        rpm, tpm = (rate and max(1, rate // shards) for rate in (self.rpm, self.tpm))
+        return replace(self, rpm=rpm, tpm=tpm)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -43,6 +43,16 @@ class Budget:
     seconds: float | None = None
     """Since the engine was opened."""
 
+    def divided(self, index: int, count: int) -> Budget:
+        """Return the part of the `index`-th of `count` shards, counted from 1."""
+        calls, tokens = (
+            None if cap is None else (cap + count - index) // count
+            for cap in (self.calls, self.tokens)
+        )
+        return replace(
+            self, calls=calls, tokens=tokens, cost=None if self.cost is None else self.cost / count
+        )
+
 
 @dataclass(frozen=True, slots=True)
 class Reservation:

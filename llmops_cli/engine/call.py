@@ -62,6 +62,8 @@ class Engine:
         calls up, and with the empty text when they go on.
         """
         self._providers = providers
+        self.shards = 1
+        """Processes that share the rates per minute."""
         self._redact = redact or Redactor()
         self._queues: dict[str, ModelQueue | Refused] = {}
         self._stopped: str | None = None
@@ -136,6 +138,7 @@ class Engine:
         except Refused as refusal:
             return refusal
         scope.shield = True
+        model = replace(model, limits=model.limits.divided(self.shards))
         queue = ModelQueue(model, provider, price=price, context=self._context, key=key)
         if self._stopped is not None:
             queue.stop(self._stopped)

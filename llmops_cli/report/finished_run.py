@@ -251,7 +251,7 @@ KEPT = 30
 """Reports of earlier runs that are stored."""
 
 
-def manifest_of(run: Run, report: Report) -> Manifest:
+def manifest_of(run: Run, report: Json) -> Manifest:
     """Return which sides were compared on which evalsets, how they were scored, and the report."""
     return Manifest(
         llmops=__version__,
@@ -267,16 +267,17 @@ def manifest_of(run: Run, report: Report) -> Manifest:
             )
             for evalset_run in run.evalset_runs
         ),
-        report=to_plain(report),
+        report=report,
     )
 
 
 def entries_of(run: Run) -> Iterator[Entry]:
     """Yield every case with its trials, and every answer and score under its key."""
     for evalset_run in run.evalset_runs:
-        yield from evalset_run.case_results()
+        part = evalset_run.part
+        yield from evalset_run.case_results(positions=part)
         for side in evalset_run.sides:
-            for positions in chunks(range(len(evalset_run.cases))):
+            for positions in chunks(range(len(evalset_run.cases)) if part is None else part):
                 yield from _stored_results(evalset_run, side, positions)
 
 
@@ -318,6 +319,10 @@ def report_of(file: Path, plain: Json) -> Report:
         raise Refused(
             f"{file} was merged from several runs and has no report of its own",
             hint=f"llmops eval --offline --reuse {file}",
+        )
+    if isinstance(plain, dict) and "shard" in plain:
+        raise Refused(
+            f"{file} is one shard of a run: it has no verdict", hint="llmops merge decides"
         )
     try:
         return from_plain(Report, plain, "report")

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field, replace
 from itertools import repeat
 from typing import NamedTuple
 
+from llmops_cli.core.digest import Json
 from llmops_cli.core.policy import Policy, Verdict
 from llmops_cli.core.ports import ScoreKey, TrialKey
 from llmops_cli.core.prompt import Case, Model
@@ -74,6 +75,8 @@ class EvalsetRun:
     """Labels of the scorers that rescored answers in this run."""
     unscored_pairs: int = 0
     """Pairs of stored answers that lack a paired score."""
+    part: Sequence[int] | None = None
+    """Positions of the cases of this shard; None: all."""
     look: int = 1
     notes: tuple[str, ...] = ()
     gating: tuple[GatingJudge, ...] = ()
@@ -258,7 +261,7 @@ class EvalsetRun:
         both sides make the same request, an answer is compared with itself: that is a tie.
         """
         candidate = self.candidate
-        for positions in chunks(range(len(self.cases))):
+        for positions in chunks(range(len(self.cases)) if self.part is None else self.part):
             ours = candidate.completions(candidate.plan.trials(positions))
             theirs = baseline.completions(baseline.plan.trials(positions))
             for at, answer in ours.items():
@@ -329,6 +332,8 @@ class Run:
     budget: Budget | None = None
     """The remaining budget."""
     interrupted: bool = False
+    shard: Json = None
+    """Of one shard, what its run file says in place of a report."""
     notes: list[str] = field(default_factory=list)
 
     @property

@@ -290,6 +290,7 @@ async def call_missing(
         counters=workspace.counters,
         tell=getattr(progress, "slowed_by", ignore_wait),
     )
+    engine.shards = 1 if options.shard is None else options.shard.count
 
     judges = judge_calls(workspace, engine, offline=options.offline, no_cache=options.no_cache)
     try:

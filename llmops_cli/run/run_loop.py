@@ -13,6 +13,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
+from typing import TYPE_CHECKING
 
 from llmops_cli.core.errors import Unmeasured
 from llmops_cli.core.policy import TRIALS_BY_LOOK, Decision, Finding
@@ -27,6 +28,9 @@ from llmops_cli.run.selection import EvalOptions
 from llmops_cli.run.side import Side
 from llmops_cli.run.workspace import Workspace
 
+if TYPE_CHECKING:
+    from llmops_cli.run.shards import Shards
+
 
 def run_evalsets(
     workspace: Workspace,
@@ -34,9 +38,11 @@ def run_evalsets(
     options: EvalOptions,
     *,
     progress: Progress,
+    shards: Shards | None = None,
 ) -> Run:
     """Make the missing calls and decide. The trials are already planned.
 
+    One shard decides nothing. All `shards` of a run, which have filled the trials, call nothing.
     Only a run that calls something starts an event loop.
     """
     if workspace.makes_no_calls is not None:
@@ -44,8 +50,16 @@ def run_evalsets(
     cases = {evalset_run.name: len(evalset_run.cases) for evalset_run in evalset_runs}
     partial = options.selection.partial(sum(cases.values()))
     run = Run(evalset_runs=evalset_runs, partial=partial, budget=options.budget)
+    if shards is not None:
+        shards.count(run)
+        _decide(run)
+        if not run.interrupted:
+            _refuse_further_work(run)
+        return run
     damaged = workspace.results.damaged
     _measure(workspace, run, options, progress)
+    if options.shard is not None:
+        return run
     for evalset_run in evalset_runs:
         evalset_run.look = _look_taken(evalset_run)
     _decide(run)
@@ -109,6 +123,26 @@ def _decide(run: Run) -> None:
         name: replace(verdict, findings=(*verdict.findings, *changes[name]))
         for name, verdict in decide_all(inputs).items()
     }
+
+
+def _refuse_further_work(run: Run) -> None:
+    """Raise `Unmeasured` if a run of one process would make more trials before it decides."""
+    for evalset_run in run.evalset_runs:
+        result, why = evalset_run.result, ""
+        if result.in_state(CriticalState.UNCONFIRMED):
+            why = "a judge's failure of a critical case has to be confirmed"
+        elif not evalset_run.comparison.watch and any(_answered_by_others(evalset_run)):
+            why = "different models answered under one name"
+        elif any(len(evalset_run.judged_by(b.label)) > 1 for b in evalset_run.scorers.all):
+            why = "different models judged under one name"
+        elif result.has_baseline and not run.partial and _undecided(run, evalset_run):
+            look, reason = next_look(result, evalset_run.policy, evalset_run.look)
+            why = "" if look is None else reason
+        if why:
+            raise Unmeasured(
+                f"INCOMPLETE: {evalset_run.name} needs further trials: {why}",
+                hint="llmops eval, with --reuse and the file of each shard, makes only those",
+            )
 
 
 def _confirm_critical(run: Run, _options: EvalOptions) -> Iterator[EvalsetRun]:

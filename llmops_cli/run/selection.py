@@ -270,6 +270,10 @@ class EvalOptions:
     budget: Budget | None = None
     reuse: Sequence[Path] = ()
     """Run files whose answers and scores are taken over first."""
+    shard: Shard | None = None
+    """Call only this part of the run, and decide nothing."""
+    merge: Sequence[Path] = ()
+    """Run files of all shards of a run: they are decided about, and nothing is called."""
     now: datetime = field(default_factory=lambda: datetime.now(UTC))
     """When the run starts."""
 
@@ -282,6 +286,17 @@ class EvalOptions:
     def end(self) -> str:
         """Return a time that no answer of this run can have."""
         return (self.now + LONGEST_RUN).isoformat(timespec="milliseconds")
+
+
+@dataclass(frozen=True, slots=True)
+class Shard:
+    """One of `count` parts of a run, counted from 1."""
+
+    index: int
+    count: int
+
+    def __str__(self) -> str:
+        return f"{self.index}/{self.count}"
 
 
 _SELECTOR = re.compile(r"v[1-9][0-9]*|latest|working|sha256:.*|(?P<environment>[^~]+)(~[0-9]+)?")

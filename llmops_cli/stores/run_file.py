@@ -144,6 +144,10 @@ class RunFile:
                 except (InvalidRecord, KeyError, TypeError) as error:
                     raise _broken(self.path, number, str(error)) from error
 
+    def cases(self) -> Iterator[CaseResult]:
+        """Yield the cases, in the file's order. Raises as `entries` does."""
+        return (entry for entry in self.entries() if isinstance(entry, CaseResult))
+
     @contextmanager
     def indexed(self) -> Iterator[RunIndex]:
         """Index its entries on the temporary disk. Raises as `entries` does."""

@@ -1,0 +1,195 @@
+"""Shards of a run, and the merge that decides about all of them."""
+
+from __future__ import annotations
+
+import gzip
+import json
+import random
+import signal
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.projects import Project, make_project, wait_until_asked
+from tests.servers.faulty import FaultServer, Server
+
+CASES = 12
+
+
+@pytest.fixture
+def project(tmp_path: Path) -> Iterator[tuple[Project, Server]]:
+    """A project with a baseline in production and a changed prompt."""
+    with FaultServer() as server:
+        project = make_project(tmp_path / "project", server.url, cases=CASES)
+        project.promote_v1()
+        project.prompt(system="Answer briefly.")
+        yield project, server
+
+
+def _shards(project: Project, count: int, *, folder: str = "s") -> list[str]:
+    files = []
+    for index in range(1, count + 1):
+        file = f"{folder}{index}.jsonl.gz"
+        store = {"LLMOPS_STORE": str(project.root.parent / f"{folder}-store-{index}")}
+        result = project.run("eval", "--shard", f"{index}/{count}", "--out", file, env=store)
+        assert result.code == 0, result.text
+        assert "no verdict" in result.out
+        files.append(file)
+    return files
+
+
+def _without_times(report: dict[str, object]) -> str:
+    def clean(value: object) -> object:
+        if isinstance(value, dict):
+            return {
+                name: None if "latency" in name or "first_token" in name else clean(item)
+                for name, item in value.items()
+            }
+        return [clean(item) for item in value] if isinstance(value, list) else value
+
+    return repr(clean(report))
+
+
+@pytest.mark.parametrize("count", [1, 3])
+def test_a_merge_is_the_report_of_a_run_without_shards(
+    project: tuple[Project, Server], tmp_path: Path, count: int
+) -> None:
+    folder, server = project
+    files = _shards(folder, count)
+    calls = server.requests
+    random.Random(1).shuffle(files)
+    merged = folder.run("merge", "--json", *files, "--out", "m.jsonl.gz")
+    assert server.requests == calls
+    again = folder.run("merge", "--json", *sorted(files), "--out", "n.jsonl.gz")
+    assert again.out == merged.out
+    assert (folder.root / "m.jsonl.gz").read_bytes() == (folder.root / "n.jsonl.gz").read_bytes()
+    whole = folder.eval(env={"LLMOPS_STORE": str(tmp_path / "whole")})
+    assert merged.code == whole.code == 0, merged.text
+    assert _without_times(merged.report) == _without_times(whole.report)
+    made = server.requests - calls
+    assert made == merged.report["calls"], "sharded and whole runs make the same calls"
+
+
+def test_a_missing_doubled_or_foreign_shard_is_refused(
+    project: tuple[Project, Server],
+) -> None:
+    folder, _ = project
+    first, second = _shards(folder, 2)
+    missing = folder.run("merge", first)
+    assert missing.code == 2
+    assert "shard 2 of 2 is missing" in missing.text
+    doubled = folder.run("merge", first, second, second)
+    assert doubled.code == 2
+    assert "more than once" in doubled.text
+    folder.prompt(system="Answer at length.")
+    foreign = folder.run("merge", first, second)
+    assert foreign.code == 2
+    assert "of another run" in foreign.text
+    other, _ = _shards(folder, 2, folder="t")
+    mixed = folder.run("merge", other, second)
+    assert mixed.code == 2
+    assert "different runs" in mixed.text
+
+
+def test_a_shard_has_no_verdict_and_no_report(project: tuple[Project, Server]) -> None:
+    folder, _ = project
+    (file, _) = _shards(folder, 2)
+    shown = folder.run("report", file)
+    assert shown.code == 2
+    assert "no verdict" in shown.text
+    refused = folder.run("eval", "--shard", "1/2")
+    assert refused.code == 2
+    assert "--out" in refused.text
+
+
+def test_a_damaged_shard_is_never_a_pass(project: tuple[Project, Server]) -> None:
+    folder, _ = project
+    first, second = _shards(folder, 2)
+    path = folder.root / second
+    lines = gzip.decompress(path.read_bytes()).splitlines(keepends=True)
+    path.write_bytes(gzip.compress(b"".join(lines[:3] + lines[4:])))
+    assert folder.run("merge", first, second).code not in {0, 1}
+
+
+@pytest.mark.parametrize(
+    ("environ", "shard"),
+    [
+        ({"CI_NODE_INDEX": "2", "CI_NODE_TOTAL": "2"}, "2/2"),
+        ({"JOB_COMPLETION_INDEX": "1", "JOB_COMPLETIONS": "2"}, "2/2"),
+        (
+            {
+                "SLURM_ARRAY_TASK_ID": "5",
+                "SLURM_ARRAY_TASK_MIN": "4",
+                "SLURM_ARRAY_TASK_COUNT": "2",
+            },
+            "2/2",
+        ),
+    ],
+)
+def test_auto_takes_the_shard_of_the_job(
+    project: tuple[Project, Server], environ: dict[str, str], shard: str
+) -> None:
+    folder, _ = project
+    result = folder.run("eval", "--shard", "auto", "--out", "s.jsonl.gz", env=environ)
+    assert result.code == 0, result.text
+    assert f"shard {shard}:" in result.out
+
+
+def test_shards_of_replayed_answers_merge_to_the_bytes_of_the_whole_run(tmp_path: Path) -> None:
+    project = make_project(tmp_path, cases=30)
+    rows = [{"id": f"c{at:03}", "output": f"say {at}" if at % 4 else "no"} for at in range(30)]
+    project.write("answers.jsonl", "".join(json.dumps(row) + "\n" for row in rows))
+    project.write(
+        "llmops.yaml",
+        json.dumps({"models": {"tiny": {"provider": "replay", "file": "answers.jsonl"}}}),
+    )
+    files = _shards(project, 5)
+    whole = project.run("eval", "--out", "whole.jsonl.gz")
+    merged = project.run("merge", *files, "--out", "merged.jsonl.gz")
+    assert merged.code == whole.code
+    content = [
+        gzip.decompress((project.root / name).read_bytes())
+        for name in ("whole.jsonl.gz", "merged.jsonl.gz")
+    ]
+    assert content[0] == content[1]
+    assert project.run("merge", *files, "--json").out == project.eval().out
+
+
+def test_cases_of_a_group_or_with_one_request_are_in_one_shard(tmp_path: Path) -> None:
+    with FaultServer() as server:
+        project = make_project(tmp_path / "project", server.url, cases=0)
+        project.cases(
+            {
+                "id": f"c{at:03}",
+                "inputs": {"question": f"say {at // 2}"},
+                "expected": f"say {at // 2}",
+                **({"group": f"g{at % 3}"} if at < 6 else {}),
+            }
+            for at in range(40)
+        )
+        files = _shards(project, 4)
+        assert server.requests == 20, "a request that two cases share is made once"
+        merged = project.run("merge", "--json", *files)
+    assert merged.report["calls"] == 20
+    assert merged.evalset["candidate"]["measured"] == 40
+
+
+def test_killed_shards_lose_nothing_and_pay_for_nothing_twice(
+    project: tuple[Project, Server], tmp_path: Path
+) -> None:
+    folder, server = project
+    before = server.requests
+    for index in (1, 2):
+        store = {"LLMOPS_STORE": str(tmp_path / f"store-{index}")}
+        arguments = ["eval", "--shard", f"{index}/2", "--out", f"k{index}.jsonl.gz"]
+        process = folder.start(*arguments, env=store)
+        wait_until_asked(server, server.requests + 1, process)
+        process.send(signal.SIGKILL)
+        process.wait()
+        assert folder.run(*arguments, env=store).code == 0
+    merged = folder.run("merge", "--json", "k1.jsonl.gz", "k2.jsonl.gz")
+    assert merged.code == 0, merged.text
+    at_risk = 2 * 16
+    assert merged.evalset["candidate"]["measured"] == CASES * merged.evalset["repeats"]
+    assert server.requests - before <= merged.report["calls"] + merged.report["reused"] + at_risk
