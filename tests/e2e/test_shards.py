@@ -11,7 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.projects import Project, make_project, wait_until_asked
+from llmops_cli.stores.run_file import open_run, write_run
+from tests.projects import Project, make_cases, make_project, wait_until_asked
 from tests.servers.faulty import FaultServer, Server
 
 CASES = 12
@@ -175,21 +176,56 @@ def test_cases_of_a_group_or_with_one_request_are_in_one_shard(tmp_path: Path) -
     assert merged.evalset["candidate"]["measured"] == 40
 
 
+@pytest.mark.parametrize("kills", [2, pytest.param(50, marks=pytest.mark.slow)])
 def test_killed_shards_lose_nothing_and_pay_for_nothing_twice(
-    project: tuple[Project, Server], tmp_path: Path
+    project: tuple[Project, Server], tmp_path: Path, kills: int
 ) -> None:
     folder, server = project
-    before = server.requests
-    for index in (1, 2):
-        store = {"LLMOPS_STORE": str(tmp_path / f"store-{index}")}
-        arguments = ["eval", "--shard", f"{index}/2", "--out", f"k{index}.jsonl.gz"]
-        process = folder.start(*arguments, env=store)
-        wait_until_asked(server, server.requests + 1, process)
+    folder.cases(make_cases(20 * kills))
+    before, at_risk, chance = server.requests, 0, random.Random(kills)
+    stores = {index: {"LLMOPS_STORE": str(tmp_path / f"store-{index}")} for index in (1, 2)}
+    arguments = {
+        index: ["eval", "--shard", f"{index}/2", "--out", f"k{index}.jsonl.gz"] for index in (1, 2)
+    }
+    for kill in range(kills):
+        index = kill % 2 + 1
+        process = folder.start(*arguments[index], env=stores[index])
+        wait_until_asked(server, server.requests + chance.randint(1, 10), process)
         process.send(signal.SIGKILL)
         process.wait()
-        assert folder.run(*arguments, env=store).code == 0
+        at_risk += 16  # calls in flight: a killed process can't store what it never received
+    for index in (1, 2):
+        assert folder.run(*arguments[index], env=stores[index]).code == 0
     merged = folder.run("merge", "--json", "k1.jsonl.gz", "k2.jsonl.gz")
-    assert merged.code == 0, merged.text
-    at_risk = 2 * 16
-    assert merged.evalset["candidate"]["measured"] == CASES * merged.evalset["repeats"]
-    assert server.requests - before <= merged.report["calls"] + merged.report["reused"] + at_risk
+    candidate, baseline = merged.evalset["candidate"], merged.evalset["baseline"]
+    assert candidate["measured"] == candidate["planned"] == 20 * kills
+    assert baseline["measured"] == baseline["planned"]
+    planned = candidate["planned"] + baseline["planned"]
+    assert server.requests - before <= planned + at_risk
+
+
+def test_a_merge_under_another_base_is_refused(project: tuple[Project, Server]) -> None:
+    folder, _ = project
+    refused = folder.run("merge", *_shards(folder, 2), "--base", "HEAD")
+    assert refused.code == 2
+    assert "--base (none)" in refused.text
+
+
+def test_a_shard_that_lacks_a_case_makes_the_merge_incomplete(
+    project: tuple[Project, Server],
+) -> None:
+    folder, _ = project
+    first, second = _shards(folder, 2)
+    run = open_run(folder.root / second)
+    (lost, *_) = run.cases()
+    keys = {side.request for side in lost.sides.values()}
+    entries = [
+        entry
+        for entry in run.entries()
+        if entry != lost
+        and not (isinstance(entry, tuple) and getattr(entry[0], "request", "") in keys)
+    ]
+    write_run(folder.root / second, run.manifest, entries, redact=str)
+    merged = folder.run("merge", "--json", first, second)
+    assert merged.code != 0
+    assert merged.evalset["candidate"]["measured"] == CASES - 1
