@@ -19,7 +19,7 @@ from fnmatch import fnmatchcase
 
 from llmops_cli.core.digest import Json, digest
 from llmops_cli.core.errors import InvalidFiles, Refused, UnknownName
-from llmops_cli.core.policy import Anchor, Decision, Environment, Finding, Policy, policy_changes
+from llmops_cli.core.policy import Anchor, Coverage, Decision, Environment, Finding, Policy, policy_changes
 from llmops_cli.core.prompt import Case, Evalset, Model
 from llmops_cli.core.records import EvalsetFacts, Event
 from llmops_cli.core.result import Purpose
@@ -58,6 +58,13 @@ class EvalsetSelection:
     evalset: Evalset
     cases: Sequence[Case]
     policy: Policy
+    base_of: str | None = None
+    """The name of the evalset that this is, as it was at the base revision; None: as it is here."""
+
+    @property
+    def name(self) -> str:
+        """Return the name of the evalset in the project's files."""
+        return self.base_of or self.evalset.name
 
 
 def evalset_facts(
@@ -143,6 +150,11 @@ class PromptComparison:
     destination: Destination | None = None
     """Where the candidate is promoted to next."""
     notes: tuple[str, ...] = ()
+
+    @property
+    def as_at_base(self) -> frozenset[str]:
+        """Return the evalsets that also decide as they were at the base revision."""
+        return frozenset(selected.base_of for selected in self.evalsets if selected.base_of)
 
     def version_of(self, name: str) -> int | None:
         """Return the version number of the target called `name`; None: it is no version."""
@@ -323,7 +335,40 @@ def _compare(
         ),
         notes=notes,
     )
-    return replace(comparison, changes=tuple(_change_findings(workspace, comparison)))
+    changes = tuple(_change_findings(workspace, comparison))
+    at_base = tuple(_evalsets_at_base(workspace, selection, comparison))
+    return replace(comparison, changes=changes, evalsets=(*evalsets, *at_base))
+
+
+def _evalsets_at_base(
+    workspace: Workspace, selection: Selection, comparison: PromptComparison
+) -> Iterator[EvalsetSelection]:
+    """Yield the evalsets that a change alters together with their prompt, as they are at the base.
+
+    They decide as well: else weaker scorers, other expectations or easier cases would let a worse
+    prompt pass. A prompt that is the one at the base, or the baseline, is no worse.
+    """
+    candidate, at_base = comparison.candidate, resolve_target_at_base(workspace, comparison.prompt)
+    others = [known.target for known in (at_base, comparison.baseline) if known is not None]
+    ours = candidate.target
+    if any((ours.digest, ours.model) == (target.digest, target.model) for target in others):
+        return
+    before = replace(workspace, project=workspace.rules)
+    here = {selected.evalset.name: selected for selected in comparison.evalsets}
+    for name, evalset in comparison.base.evalsets.items():
+        if selection.evalsets and name not in selection.evalsets:
+            continue
+        policy = policy_in(workspace.rules, evalset, comparison.environment)
+        now = here.get(name)
+        if now and _asked(workspace, now.evalset, policy) == _asked(before, evalset, policy):
+            continue
+        rules = tuple(rule for rule in policy.rules if not isinstance(rule, Coverage))
+        yield EvalsetSelection(
+            evalset=replace(evalset, name=f"{name}@base"),
+            cases=selection.cases_of(evalset),
+            policy=replace(policy, rules=rules),
+            base_of=name,
+        )
 
 
 def released_as(workspace: Workspace, candidate: ResolvedTarget) -> int | None:
@@ -500,7 +545,8 @@ def _is_changed(comparison: PromptComparison, before: Workspace, now: Workspace)
         return True
     name, environment = comparison.prompt, comparison.environment
     prompt = before.project.prompts.get(name)
-    gating = [selected.evalset.name for selected in comparison.evalsets]
+    here = [selected for selected in comparison.evalsets if selected.base_of is None]
+    gating = [selected.name for selected in here]
     earlier = before.project.evalsets_of(name)
     # an evalset that is new, or that is gone or gates other prompts now
     if prompt is None or {*gating} - {*earlier} or {*earlier} - {*now.project.evalsets_of(name)}:
@@ -510,13 +556,17 @@ def _is_changed(comparison: PromptComparison, before: Workspace, now: Workspace)
         return True
     return any(
         _gate(now, selected.evalset, environment) != _gate(before, evalset, environment)
-        for selected, evalset in zip(comparison.evalsets, before.project.load(gating), strict=True)
+        for selected, evalset in zip(here, before.project.load(gating), strict=True)
     )
 
 
 def _gate(workspace: Workspace, evalset: Evalset, environment: str) -> object:
     """Return everything in the files that affects the verdict of an evalset."""
-    policy = policy_in(workspace.project, evalset, environment)
+    return _asked(workspace, evalset, policy_in(workspace.project, evalset, environment))
+
+
+def _asked(workspace: Workspace, evalset: Evalset, policy: Policy) -> object:
+    """Return what `evalset` asks of a prompt under `policy`."""
     selected = EvalsetSelection(evalset=evalset, cases=evalset.cases, policy=policy)
     organization = [
         (case.id, case.tags, case.critical, case.group, case.known_failing)

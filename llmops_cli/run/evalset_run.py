@@ -7,11 +7,13 @@ where they are asked for. A trial that was planned and is not there is a failure
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from itertools import repeat
 from typing import NamedTuple
 
 from llmops_cli.core.digest import Json
+from llmops_cli.core.errors import InvalidFiles, Refused
 from llmops_cli.core.policy import Policy, Verdict
 from llmops_cli.core.ports import ScoreKey, TrialKey
 from llmops_cli.core.prompt import Case, Model
@@ -147,7 +149,8 @@ class EvalsetRun:
         """Find what is missing beyond what is `requested` already; nothing is called."""
         for side in self.sides:
             if not side.plan.requests:
-                side.make_requests(self.cases)
+                with self._rendering():
+                    side.make_requests(self.cases)
         for side in self.others.values():
             side.plan.same_records = self._same_records(side)
         for side in self.sides:
@@ -276,6 +279,21 @@ class EvalsetRun:
                 if other is not None:
                     candidate.state.compared_with[at] = other.digest
                     yield AnswerPair(at, answer, other)
+
+    @contextmanager
+    def _rendering(self) -> Iterator[None]:
+        """Raise `Refused` if the cases of the base revision no longer fit the prompt."""
+        try:
+            yield
+        except InvalidFiles as error:
+            if self.selection.base_of is None:
+                raise
+            raise Refused(
+                f"{self.comparison.candidate.name} can't be measured on {self.name}, whose cases "
+                f"decide as well because this change alters them: {error.problems[0]}",
+                hint="first merge a change of the cases alone, with the old and the new inputs "
+                "(the prompt may declare inputs that it doesn't use yet)",
+            ) from error
 
     def _called_by(self, sides: Sequence[Side]) -> tuple[Model, ...]:
         judges = [bound.judge for bound in self.scorers.all if bound.judge]

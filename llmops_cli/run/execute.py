@@ -152,7 +152,9 @@ async def execute(
     planned = sum(item.todo for item in evalset_runs)
     models = {model.name: model for item in evalset_runs for model in item.models}
     in_flight = sum(model.limits.max_concurrency for model in models.values())
+    sides = [side for item in evalset_runs for side in item.sides]
     worker = Worker(engine, context, in_flight)
+    worker.times = {side.key(at): {} for side in sides for at in side.plan.shared}
     done = 0
     tell = getattr(progress, "skipped", ignore_count)
 
@@ -167,7 +169,6 @@ async def execute(
     workers = WORKERS_PER_CALL * in_flight
     jobs = chain(_missing(evalset_runs), _stored(evalset_runs, lambda side: side.plan.rescore))
     await run(jobs, carry_out, workers=workers)
-    sides = [side for item in evalset_runs for side in item.sides]
     planned += sum(len(side.plan.shared) for side in sides)
     shared = _stored(evalset_runs, lambda side: side.plan.shared)
     await run(shared, carry_out, workers=workers)
@@ -199,6 +200,8 @@ class Worker:
         self.failed: dict[TrialKey, Failure] = {}
         self.skipped = 0
         """How many of them were not attempted."""
+        self.times: dict[TrialKey, dict[str, float | None]] = {}
+        """The times of the calls whose answers several evalsets share."""
 
     async def carry_out(self, job: Job) -> None:
         """Call what is not stored, and score the answer."""
@@ -212,11 +215,16 @@ class Worker:
                 return
             state.failures.pop(at, None)
             state.called += 1
-            if outcome.latency is not None:
-                state.latencies[at] = outcome.latency
-            if outcome.first_token is not None:
-                state.first_tokens[at] = outcome.first_token
             completion = outcome
+            if side.key(at) in self.times:
+                times = {"latency": outcome.latency, "first_token": outcome.first_token}
+                self.times[side.key(at)] = times
+        elif self.times:
+            completion = replace(completion, **self.times.get(side.key(at), {}))
+        if completion.latency is not None:
+            state.latencies[at] = completion.latency
+        if completion.first_token is not None:
+            state.first_tokens[at] = completion.first_token
         await self._context.score_trial(
             side, at, case, completion, scorers=evalset_run.scorers, against=against
         )

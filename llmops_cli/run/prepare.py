@@ -104,13 +104,14 @@ def unplanned(
     workspace: Workspace, comparisons: Sequence[PromptComparison], options: EvalOptions
 ) -> list[EvalsetRun]:
     """Return the evalsets of all comparisons with their sides; nothing is rendered or looked up."""
+    at_base = replace(workspace, project=workspace.rules)
     return [
         _Preparation(
             workspace=workspace,
             comparison=comparison,
             selection=selection,
             options=options,
-            scorers=workspace.scorers(selection.evalset),
+            scorers=(at_base if selection.base_of else workspace).scorers(selection.evalset),
         ).evalset_run()
         for comparison in comparisons
         for selection in comparison.evalsets
@@ -234,7 +235,7 @@ class _Preparation:
             confirming=confirming,
             removed=tuple(self._removed_cases(measured)),
             notes=tuple(self._case_changes(cases)),
-            gating=workspace.gating_judges(selection.evalset.name, self.scorers, selection.policy),
+            gating=workspace.gating_judges(selection.name, self.scorers, selection.policy),
         )
 
     def _candidate_side(self, role: str, purpose: Purpose, repeats: int) -> Side:
@@ -332,7 +333,7 @@ class _Preparation:
         """
         if side.spec.records is None or target.version is None:
             return
-        measured = self._measured(target).get(self.selection.evalset.name, {})
+        measured = self._measured(target).get(self.selection.name, {})
         cases = self.selection.cases
         side.make_requests(cases)
         before = [measured.get(case.id) for case in cases]

@@ -101,21 +101,23 @@ def _decide(run: Run) -> None:
     inputs: dict[str, list[GateInput]] = {}
     changes: dict[str, tuple[Finding, ...]] = {}
     for evalset_run in run.evalset_runs:
-        comparison, evalset = evalset_run.comparison, evalset_run.selection.evalset
+        comparison, selected = evalset_run.comparison, evalset_run.selection
+        evalset, base = selected.evalset, comparison.base
+        doubled = selected.name in comparison.as_at_base
         evalset_run.result = evalset_run.compare()
         gate_input = GateInput(
             evalset=evalset.name,
             comparison=evalset_run.result,
             policy=evalset_run.policy,
             retired=evalset.retired,
-            behind=comparison.base.behind(evalset.name),
+            behind=base.behind(evalset.name),
             anchors={
                 version: evalset_run.compare(f"anchor {version}") for version in comparison.anchors
             },
             partial=run.partial,
             look=evalset_run.look,
-            new=comparison.base.lacks(evalset.name),
-            added=comparison.base.lacking(evalset),
+            new=selected.base_of is None and (doubled or base.lacks(evalset.name)),
+            added=() if doubled else base.lacking(evalset),
         )
         inputs.setdefault(comparison.candidate.name, []).append(gate_input)
         changes[comparison.candidate.name] = comparison.changes

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import json
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 
 from llmops_cli.core.errors import ExitCode, Refused, UnknownName
 from llmops_cli.core.policy import Decision
 from tests.git_project import GitProject, git, make_git_project
 from tests.projects import Project, Result, make_cases
-from tests.servers.faulty import Server
+from tests.servers.faulty import Server, echo
 from tests.unit.gated_project import (
     CASES,
     gate,
@@ -69,7 +72,8 @@ def test_an_evalset_under_another_name_keeps_its_cases(worse: Project) -> None:
     others(worse, "renamed", make_cases(CASES))
     result = gate(worse, base="main")
     assert result.finding("coverage").decision is Decision.PASS
-    assert result.finding("no_worse").decision is Decision.FAIL
+    compared = {finding.evalset: finding.decision for finding in result.findings("no_worse")}
+    assert compared == {"renamed": Decision.FAIL, "support@base": Decision.FAIL}
 
 
 @pytest.mark.parametrize("name", ["support", "c000", "support/c000"])
@@ -423,10 +427,140 @@ def test_cases_that_a_change_adds_do_not_dilute_those_of_the_base(
     assert gate(running).decision is not Decision.FAIL
     result = gate(running, base="main")
     assert result.decision is Decision.FAIL
-    assert "without the cases that this change adds" in result.verdict.why
+    assert "on support@base" in result.verdict.why
 
 
 def test_without_a_base_all_evalsets_are_decided_together(running: Project, server: Server) -> None:
     worsen_amid_trivial_evalsets(running, server)
     tested = {finding.evalset: finding for finding in gate(running).findings("no_worse")}
     assert tested["support"].decision is Decision.INCONCLUSIVE
+
+
+# Evalsets that a change alters with its prompt -----------------------------------------------------
+
+EASIER: Mapping[str, Callable[[Project], object]] = {
+    "another scorer": lambda project: project.evalset(scorers=[{"regex": "."}]),
+    "a negated scorer": lambda project: project.evalset(
+        scorers=[{"not": {"exact": "never"}}]
+    ),
+    "an advisory scorer": lambda project: project.evalset(
+        scorers=[
+            {"exact": {"value": "{{ expected }}", "advisory": True}},
+            {"regex": "."},
+        ]
+    ),
+    "scorers of single cases": lambda project: (
+        project.cases(
+            [
+                {**case, "scorers": [{"regex": "."}]}
+                for case in make_cases(CASES)
+            ]
+        ),
+        project.evalset(scorers=[]),
+    ),
+    "edited expectations": lambda project: project.cases(
+        [{**case, "expected": "no idea"} for case in make_cases(CASES)[:LOST]]
+        + make_cases(CASES)[LOST:]
+    ),
+    "known failures": lambda project: project.cases(
+        [{**case, "known_failing": "later"} for case in make_cases(CASES)[:LOST]]
+        + make_cases(CASES)[LOST:]
+    ),
+    "one group of all": lambda project: project.cases(
+        [{**case, "group": "g"} for case in make_cases(CASES)]
+    ),
+    "retired cases": lambda project: (
+        project.cases(make_cases(CASES)[LOST:]),
+        project.evalset(retired={f"c{at:03}": "old" for at in range(LOST)}),
+    ),
+    "a retired evalset": lambda project: others(
+        project, "fewer", make_cases(CASES)[LOST:], retired={"support": "old"}
+    ),
+    "edited questions": lambda project: project.cases(
+        [
+            {**case, "inputs": {"question": "easy"}, "expected": "easy"}
+            for case in make_cases(CASES)[:LOST]
+        ]
+        + make_cases(CASES)[LOST:]
+    ),
+    "ids that are swapped": lambda project: project.cases(
+        [{**case, "id": f"n{case['id']}"} for case in make_cases(CASES)[LOST:]]
+        + [
+            {**make_cases(CASES)[LOST + at], "id": case["id"]}
+            for at, case in enumerate(make_cases(CASES)[:LOST])
+        ]
+    ),
+    "fewer repeats and many more cases": lambda project: project.cases(
+        [*make_cases(CASES), *({**case, "id": f"m{case['id']}"} for case in make_cases(800)[LOST:])]
+    ),
+}
+
+
+@pytest.mark.parametrize("easier", EASIER)
+def test_an_easier_evalset_does_not_let_a_worse_prompt_pass(worse: Project, easier: str) -> None:
+    EASIER[easier](worse)
+    result = gate(worse, base="main")
+    assert result.decision is Decision.FAIL
+    failed = [finding for finding in result.verdict.findings if finding.decision is Decision.FAIL]
+    assert "support@base" in {finding.evalset for finding in failed}
+
+
+@pytest.mark.parametrize("easier", EASIER)
+def test_an_evalset_may_be_corrected_where_the_prompt_stays(
+    running: Project, server: Server, easier: str
+) -> None:
+    """Both sides are measured with it: the prompt is no worse."""
+    committed(running)
+    EASIER[easier](running)
+    result = gate(running, base="main")
+    assert "support@base" not in {item.evalset for item in result.prompt.evalsets}
+
+
+def test_a_weaker_schema_of_a_scorer_does_not_let_a_worse_prompt_pass(
+    project: Project, server: Server
+) -> None:
+    schema = {"type": "string", "pattern": "say"}
+    project.write("scorers/answer.json", json.dumps(schema))
+    project.evalset(scorers=[{"regex": "."}, {"json_schema": "scorers/answer.json"}])
+    server.reply = lambda body: json.dumps(echo(body))
+    committed(project)
+    worsen(project, server, LOST)
+    worse_reply = server.reply
+    server.reply = lambda body: json.dumps(worse_reply(body))
+    project.write("scorers/answer.json", json.dumps({"type": "string"}))
+    assert gate(project, base="main").decision is Decision.FAIL
+
+
+def rewrite_inputs(project: Project, *inputs: str, user: str = "{{ question }}") -> None:
+    project.prompt(user=user)
+    path = project.root / "prompts/support.prompt.yml"
+    written = yaml.safe_load(path.read_text())
+    written["inputs"] = {name: {"type": "string"} for name in inputs}
+    path.write_text(yaml.safe_dump(written))
+
+
+def test_inputs_that_are_renamed_are_refused_with_the_way_to_do_it(worse: Project) -> None:
+    rewrite_inputs(worse, "query", user="{{ query }}")
+    cases = [{**case, "inputs": {"query": "easy"}, "expected": "easy"} for case in make_cases(30)]
+    worse.cases(cases)
+    with pytest.raises(Refused, match="can't be measured on support@base") as refusal:
+        gate(worse, base="main")
+    assert "first merge a change of the cases alone" in str(refusal.value.hint)
+
+
+def test_inputs_are_renamed_in_two_changes(running: Project, server: Server) -> None:
+    """The first adds the new input to prompt and cases; the second uses it and drops the old."""
+    cases = [
+        {**case, "inputs": {**case["inputs"], "query": case["inputs"]["question"]}}
+        for case in make_cases(CASES)
+    ]
+    committed(running)
+    rewrite_inputs(running, "question", "query")
+    running.cases(cases)
+    assert gate(running, base="main").decision is Decision.PASS
+    git(running.root, "commit", "-qam", "both inputs")
+    rewrite_inputs(running, "query", user="{{ query }}")
+    running.cases(
+        [{**case, "inputs": {"query": case["inputs"]["query"]}} for case in cases]
+    )
+    assert gate(running, base="HEAD").decision is Decision.PASS
