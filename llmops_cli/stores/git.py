@@ -141,7 +141,7 @@ class Revision:
         return "/".join(passed)
 
     def write_to(self, folder: Path) -> Path:
-        """Write the files of the commit below the empty `folder`; return the project's folder there.
+        """Write the files of the commit below the empty `folder`, and return the project there.
 
         An index of its own is used, so that the checkout stays as it is.
         """
