@@ -370,14 +370,18 @@ def code_changes(
     Nothing if neither `targets` nor the scorers of `evalsets` run code.
     """
     models = [target.target.model for target in targets if target is not None]
-    runs_code = any(
+    parts = []
+    if any(workspace.scorers(evalset).code() for evalset in evalsets):
+        parts.append(f"Scorers run as they are at {workspace.base}, until it is merged")
+    if any(
         workspace.provider(model).code or command_of(workspace.provider(model), model)
         for model in models
-    ) or any(workspace.scorers(evalset).code() for evalset in evalsets)
-    if runs_code and (files := workspace.changed_code):
+    ):
+        parts.append("Applications run as they are here")
+    if parts and (files := workspace.changed_code):
         yield (
             f"this change also changes code that is trusted at {workspace.base}: "
-            f"{listed(files, at_most=20)}. It runs as it is here{base.caveat}"
+            f"{listed(files, at_most=20)}. {'. '.join(parts)}{base.caveat}"
         )
 
 

@@ -345,7 +345,7 @@ async def open_scoring(
 ) -> ScoringContext:
     """Open the code of `kinds`, which `stack` closes."""
     code = {
-        name: await stack.enter_async_context(open_scorer(kind, workspace.context))
+        name: await stack.enter_async_context(open_scorer(kind, workspace.scorer_context))
         for name, kind in {kind.name: kind for kind in kinds}.items()
     }
     return ScoringContext(code=code, calls=calls, stopped=lambda: run.interrupted)

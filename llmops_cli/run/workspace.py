@@ -15,6 +15,7 @@ from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from functools import cache, cached_property, partial
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 from llmops_cli.core.ci import STORE_VARIABLE, CiContext, ci_context, may_call, store_folder
 from llmops_cli.core.digest import Json, digest
@@ -106,8 +107,32 @@ class Workspace:
         return Redactor.of(self.environ, (name for model in models for name in model.variables))
 
     def read(self, path: str) -> bytes:
-        """Return a project file that a scorer names."""
-        return self.project.source.read(path, limit=MAX_FILE)
+        """Return a project file that a scorer names: code as the base revision has it.
+
+        Raises `Refused` for code that the base revision does not have.
+        """
+        if self.base is None or not self.rules.is_code(path) or not self.changed_code:
+            return self.project.source.read(path, limit=MAX_FILE)
+        try:
+            return self.rules.source.read(path, limit=MAX_FILE)
+        except Absent as error:
+            raise Refused(
+                f"{path} is not at {self.base}, and code that a change adds does not score it",
+                hint="merge the scorer first, by itself",
+            ) from error
+
+    @cached_property
+    def scorer_context(self) -> PluginContext:
+        """Return the context of scorers.
+
+        Where a change edits trusted code, they run in a copy of the base revision: otherwise the
+        change would score itself.
+        """
+        source = self.rules.source
+        if not isinstance(source, AtRevision) or not self.changed_code:
+            return self.context
+        folder = Path(self.stack.enter_context(TemporaryDirectory(prefix="llmops-base-")))
+        return replace(self.context, root=source.revision.write_to(folder.resolve()))
 
     def scorers(self, evalset: Evalset) -> Scorers:
         """Return the scorers of an evalset, with their judges."""
@@ -218,19 +243,21 @@ class Workspace:
 
     def source_of(self, model: Model) -> str:
         """Return the source of the answers of `model`."""
-        return source_of(model, self.provider(model), lambda: self._code_of_base)
+        return source_of(
+            model,
+            self.provider(model),
+            lambda: None if self.base is None or self.changed_code else self._trusted_code,
+        )
 
     def source_of_scores(self, kind: ScorerKind, judge: Judge | None) -> str | None:
         """Return the source of a scorer's scores; None: they are only valid for one run.
 
-        That is so if the base revision lacks its judge, or has other code.
+        That is so if the base revision lacks its judge.
         """
         if judge is not None:
             sources = list(map(self.source_of, judge.models))
         elif kind.code and self.base is not None:
-            if self._code_of_base is None:
-                return None
-            sources = [f"code {self._code_of_base}"]
+            sources = [f"code {self._trusted_code}"]
             self.results.sources.accept(*sources)
         else:
             return UNKNOWN if kind.code else OWN
@@ -241,10 +268,8 @@ class Workspace:
         return source
 
     @cached_property
-    def _code_of_base(self) -> str | None:
-        """The digest of the trusted code at the base revision; None: that is not what runs."""
-        if self.base is None or self.changed_code:
-            return None
+    def _trusted_code(self) -> str:
+        """The digest of the trusted code at the base revision."""
         return trusted_code(self.rules)
 
     def evidence(self, name: str, number: int) -> tuple[Evidence, ...]:

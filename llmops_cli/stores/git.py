@@ -140,6 +140,24 @@ class Revision:
                 ahead.extend(reversed(PurePosixPath(target).parts))
         return "/".join(passed)
 
+    def write_to(self, folder: Path) -> Path:
+        """Write the files of the commit below the empty `folder`, and return the project there.
+
+        An index of its own is used, so that the checkout stays as it is.
+        """
+        own_index = {**_READ, "GIT_INDEX_FILE": str(folder / "index")}
+        prefix = _git(self.root, "rev-parse", "--show-prefix")
+        for command in (
+            ("read-tree", self.commit),
+            ("checkout-index", "--all", f"--prefix={folder}/tree/"),
+        ):
+            output = _git(self.root, *command, environment=own_index)
+            if output.status:
+                raise _error(f"git {command[0]}", output)
+        root = folder / "tree" / prefix.text
+        root.mkdir(parents=True, exist_ok=True)
+        return root
+
     def _content(self, blob_id: str) -> bytes:
         blob = _git(self.root, "cat-file", "blob", blob_id)
         if blob.status:

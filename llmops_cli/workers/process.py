@@ -7,6 +7,7 @@ function has a process that answers one call after the other (`Worker`), or seve
 
 from __future__ import annotations
 
+import ctypes
 import json
 import math
 import os
@@ -18,6 +19,7 @@ import time
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
+from functools import cache
 from pathlib import Path
 from typing import Literal, NamedTuple, TypeAlias
 
@@ -34,6 +36,8 @@ PASSED_ON = (
     "SYSTEMROOT",
 )  # fmt: skip
 """Environment variables that every process gets: none that carries a key."""
+_PR_SET_DUMPABLE = 4
+"""Of Linux' prctl(2)."""
 LARGEST_ANSWER = 16 * 1024 * 1024
 """Bytes of an application's answer."""
 LAST_ERRORS = 4000
@@ -62,6 +66,7 @@ async def start(
 
     Raises `OSError` if it cannot be started.
     """
+    _hide_environment()
     return await anyio.open_process(
         command,
         stdin=subprocess.PIPE,
@@ -71,6 +76,16 @@ async def start(
         env=environ,
         start_new_session=True,
     )
+
+
+@cache
+def _hide_environment() -> None:
+    """Keep what is started from reading this process, whose environment and memory hold the keys.
+
+    Only root reads /proc/PID/environ, or attaches to a process, that is not dumpable: proc(5).
+    """
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(_PR_SET_DUMPABLE, 0, 0, 0, 0)
 
 
 async def end(process: Process) -> None:
@@ -182,6 +197,7 @@ class Server:
         redact: Callable[[str], str],
     ) -> None:
         """Start `command` in `folder`. Raises `OSError` if the log cannot be written."""
+        _hide_environment()
         self._redact = redact
         self._lines: deque[str] = deque(maxlen=LAST_LINES)
         handle = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)

@@ -234,6 +234,7 @@ def test_a_killed_measure_writes_no_evidence_and_can_be_run_again(tmp_path: Path
         assert project.run("promote", "support@v1", "--initial", "-m", "why").code == 0
 
 
+@pytest.mark.slow
 def test_a_scorer_that_hangs_ends_with_a_killed_run(tmp_path: Path) -> None:
     hangs = (
         "import os, pathlib, time\n"

@@ -182,6 +182,7 @@ def test_what_could_never_be_scored_is_refused(
 # Ctrl-C --------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("which", [signal.SIGINT, signal.SIGTERM])
 def test_one_signal_ends_with_130_a_partial_report_and_how_to_go_on(
     tmp_path: Path, which: signal.Signals
@@ -227,6 +228,7 @@ def interrupted(folder: Path, *, presses: int) -> tuple[Result, float]:
     return result, max(closed) - pressed
 
 
+@pytest.mark.slow
 def test_one_ctrl_c_lets_hanging_calls_go_after_the_drain_and_a_second_at_once(
     tmp_path: Path,
 ) -> None:
@@ -238,6 +240,7 @@ def test_one_ctrl_c_lets_hanging_calls_go_after_the_drain_and_a_second_at_once(
     assert cut < drained
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("which", "code"), [(signal.SIGINT, 130), (signal.SIGKILL, -signal.SIGKILL)]
 )

@@ -236,6 +236,7 @@ def tools(count: int, name: str, arguments: str = "{}") -> Behaviour:
     return answer(choices=[{"message": {"tool_calls": calls}, "finish_reason": "stop"}])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "behaviour",
     [

@@ -176,6 +176,7 @@ def test_where_no_key_is_set_that_is_what_a_401_says(tmp_path: Path) -> None:
     assert "401: who? (no key was sent: OPENAI_API_KEY is not set)" in result.text
 
 
+@pytest.mark.slow
 def test_what_is_not_there_is_named(tmp_path: Path) -> None:
     project = make_project(tmp_path, cases=2)
     with socket.socket() as reserved:

@@ -16,6 +16,7 @@ RECURSIVE = {"anyOf": [{"items": {"$ref": "#"}, "minItems": at} for at in (1, 2,
 NESTED = "[" * 40 + "]" * 40
 
 
+@pytest.mark.slow
 def test_an_answer_that_takes_forever_to_score_is_not_measured(tmp_path: Path) -> None:
     with FaultServer(reply=lambda _: NESTED) as server:
         project = make_project(tmp_path, server.url, cases=2)
@@ -25,6 +26,7 @@ def test_an_answer_that_takes_forever_to_score_is_not_measured(tmp_path: Path) -
     assert "2 s of CPU time" in result.text
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("which", [signal.SIGINT, signal.SIGTERM])
 def test_a_signal_ends_a_run_whose_scores_take_forever(
     tmp_path: Path, which: signal.Signals

@@ -129,6 +129,7 @@ def test_an_engine_that_is_not_ready_in_time_is_stopped_and_incomplete_with_its_
     assert all_gone(tmp_path)
 
 
+@pytest.mark.slow
 def test_an_engine_killed_amid_a_run_is_incomplete_and_the_next_run_asks_only_the_rest(
     tmp_path: Path, env: dict[str, str]
 ) -> None:
@@ -150,6 +151,7 @@ def test_an_engine_killed_amid_a_run_is_incomplete_and_the_next_run_asks_only_th
     assert sum(times.values()) <= 32  # what was under way when it was killed
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("words", "which", "code"),
     [

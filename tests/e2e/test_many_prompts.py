@@ -36,6 +36,7 @@ def result(repo: GitProject) -> Result:
     return repo.run("eval", "--base", "HEAD", "--markdown", page)
 
 
+@pytest.mark.slow
 def test_two_worse_prompts_of_sixty_fail_and_all_comparisons_are_taken_into_account(
     repo: GitProject, result: Result
 ) -> None:
@@ -68,6 +69,7 @@ def test_the_report_begins_with_what_failed_and_says_no_more_than_needed_of_the_
     assert len(page.encode()) <= 60_000
 
 
+@pytest.mark.slow
 def test_a_team_measures_its_own_and_a_branch_what_it_changed(
     repo: GitProject, result: Result
 ) -> None:

@@ -63,6 +63,7 @@ def asked(repo: GitProject, *words: str) -> Result:
     return Result(code=code, out=shown, err="", seconds=0)
 
 
+@pytest.mark.slow
 def test_two_environments_are_promoted_to_in_their_order(staged: GitProject) -> None:
     for place in ("staging", "production"):
         evaluated = staged.ok("eval", "support")

@@ -30,6 +30,7 @@ def test_what_the_example_runs_can_be_proven(project: Project) -> None:
     assert project.run("verify", "production", "--strict").code == 0
 
 
+@pytest.mark.slow
 def test_with_a_model_in_its_reader_the_answers_are_the_models_and_the_pages_are_not(
     project: Project,
 ) -> None:

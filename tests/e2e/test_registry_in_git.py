@@ -157,6 +157,7 @@ def test_of_releasers_at_once_each_number_is_one_version(tmp_path: Path) -> None
     assert len(Registry(tmp_path).versions("support")) == len(lines)
 
 
+@pytest.mark.slow
 def test_a_process_killed_at_any_moment_leaves_only_whole_things(tmp_path: Path) -> None:
     script = """
         print("ready", flush=True)

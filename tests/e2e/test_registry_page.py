@@ -68,6 +68,7 @@ def test_on_a_laptop(bare: Path, programs: Path) -> None:
     assert checkout(bare, "late").runs("support") == 2
 
 
+@pytest.mark.slow
 def test_by_pull_request(bare: Path, programs: Path, tmp_path: Path) -> None:
     """Merge → a bot's branch → checked → merged by the owner → deployed."""
     prepare, check, deploy = map(steps, blocks("By pull request", "yaml"))
@@ -116,6 +117,7 @@ def test_a_reviewer_reads_all_there_is_to_know_in_the_diff(bare: Path, programs:
         assert phrase in diff
 
 
+@pytest.mark.slow
 def test_one_job_has_the_key_and_another_one_decides(bare: Path, programs: Path) -> None:
     ada = checkout(bare, "ada")
     ada.ok("promote", ada.candidate("support", "Answer kindly."), "--commit")
@@ -126,6 +128,7 @@ def test_one_job_has_the_key_and_another_one_decides(bare: Path, programs: Path)
     assert ada.runs("support") == 3
 
 
+@pytest.mark.slow
 def test_roll_back(bare: Path, programs: Path) -> None:
     ada = checkout(bare, "ada")
     ada.ok("promote", ada.candidate("support"), "--commit")
@@ -140,6 +143,7 @@ def test_roll_back(bare: Path, programs: Path) -> None:
     assert "3  rollback" in bash(ada, then, programs)
 
 
+@pytest.mark.slow
 def test_removing_unreferenced_evidence(bare: Path, programs: Path) -> None:
     ada = checkout(bare, "ada")
     for how in ("kindly", "briefly"):

@@ -65,6 +65,7 @@ def test_what_ends_in_time_keeps_its_value_or_its_exception() -> None:
     assert signal.getitimer(signal.ITIMER_VIRTUAL) == (0, 0)
 
 
+@pytest.mark.slow
 def test_the_work_of_other_threads_does_not_count() -> None:
     stop = threading.Event()
 

@@ -148,6 +148,7 @@ BOMBS = [
 ]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("source", BOMBS, ids=range(len(BOMBS)))
 def test_no_template_makes_much_of_little(source: str) -> None:
     begun = time.process_time()

@@ -220,7 +220,8 @@ def test_scores_of_changed_code_are_not_reused_once_it_is_reverted(
     git(attacked.root, "commit", "-qm", "own scorer")
 
     attacked.write("scorers/helper.py", "def compare(text, case): return 1.0\n")
-    assert gate(attacked, base=base).passing.candidate == 1.0  # the first push
+    # the first push; with a base, the code of the base scores
+    assert gate(attacked, base=base).passing.candidate == (0.5 if base else 1)
     attacked.write("scorers/helper.py", honest)
     assert gate(attacked, base="main").passing.candidate == 0.5
 

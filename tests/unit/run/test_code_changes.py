@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import shutil
+from dataclasses import replace
+
 import pytest
 
 from llmops_cli.core.errors import Refused
@@ -43,7 +46,7 @@ def test_a_changed_module_of_a_trusted_scorer_is_a_finding(coded: Project) -> No
     coded.write("checks/helper.py", "def threshold():\n    return 0\n")
     assert code_finding(coded) == (
         "this change also changes code that is trusted at main: checks/helper.py (changed). "
-        "It runs as it is here"
+        "Scorers run as they are at main, until it is merged"
     )
 
 
@@ -55,7 +58,7 @@ def test_added_and_removed_files_are_named_and_files_without_trust_are_not(coded
     coded.write("tools/other.py", "changed = True\n")
     assert (
         "checks/.hidden/more.py (added), checks/data.json (added), checks/unused.py (removed), "
-        "dist/bot.js (added). It runs"
+        "dist/bot.js (added). Scorers run as"
     ) in code_finding(coded)
 
 
@@ -113,3 +116,41 @@ def test_code_under_the_name_of_a_trusted_application_needs_trust_of_its_own(
     bot("other/bot.py:answer")
     with pytest.raises(Refused, match=r"the model 'bot' may not run: other/bot\.py"):
         gate(project, base="main")
+
+
+def test_a_scorer_that_a_change_edits_does_not_score_the_change(coded: Project) -> None:
+    coded.write("checks/mine.py", "def mine(text, case):\n    return False\n")
+    committed(coded)
+    coded.write("checks/mine.py", "def mine(text, case):\n    return True\n")
+    assert gate(coded, base="main").passing.candidate == 0
+    assert gate(coded).passing.candidate == 1  # without a base, what is here runs
+
+
+def test_the_data_that_a_scorer_reads_is_that_of_the_base_with_its_code(coded: Project) -> None:
+    reads = "from pathlib import Path\n\ndef mine(text, case):\n"
+    coded.write("checks/mine.py", reads + "    return float(Path('data/value.txt').read_text())\n")
+    coded.write("data/value.txt", "0")
+    committed(coded)
+    coded.write("data/value.txt", "1")
+    coded.write("checks/mine.py", reads + "    return 1\n")
+    assert gate(coded, base="main").passing.candidate == 0
+
+
+def test_a_scorer_that_a_change_adds_is_merged_first(coded: Project) -> None:
+    coded.write("checks/new.py", "def mine(text, case):\n    return True\n")
+    coded.evalset(scorers=[{"python": "checks/new.py:mine"}])
+    with pytest.raises(Refused, match=r"checks/new\.py is not at main, and code"):
+        gate(coded, base="main")
+
+
+def test_scorers_of_a_project_in_a_folder_of_its_repository_run_at_the_base(
+    coded: Project, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    top = tmp_path_factory.mktemp("repository")
+    project = replace(coded, root=coded.root.rename(top / "llm"))
+    shutil.rmtree(project.root / ".git")
+    git(top, "init", "-q", "-b", "main")
+    git(top, "add", "-A")
+    git(top, "commit", "-qm", "all")
+    project.write("checks/helper.py", "def threshold():\n    return 10**6\n")
+    assert gate(project, base="main").passing.candidate == 1.0

@@ -205,6 +205,7 @@ def test_items_are_unique_by_their_values(tmp_path: Path, text: str, unique: boo
 RECURSIVE = {"anyOf": [{"items": {"$ref": "#"}, "minItems": at} for at in (1, 2, 3)]}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("text", "schema"),
     [

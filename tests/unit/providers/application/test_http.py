@@ -96,6 +96,7 @@ def test_a_path_that_cannot_be_reckoned_over_an_answer_is_a_failure(path: str, o
     assert failure.message.startswith("the answer is not a whole one: `response.text`: ")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("path", "out"),
     [

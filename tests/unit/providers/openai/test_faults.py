@@ -79,6 +79,7 @@ def test_a_refusal_is_final_and_in_the_words_of_the_server(code: int, kind: Fail
     assert server.requests == 1
 
 
+@pytest.mark.slow
 def test_a_closed_port_ends_the_run_within_seconds() -> None:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
