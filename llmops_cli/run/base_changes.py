@@ -1,8 +1,8 @@
 """Report what a change alters in the evalsets and models that gate a prompt, compared with the base
 revision.
 
-Policy and trust are those of the base revision. Cases and scorers are those of the change, because
-they change with the prompts they are about, and both sides are measured by them. So a weaker
+Policy and trust are those of the base revision. Cases and scorers are those of the change, and both
+sides are measured by them; if the prompt changes too, those of the base decide as well. So a weaker
 scorer, an edited answer or a case that is no longer critical doesn't block by itself: it is
 reported. Removed cases block (`coverage`), also those of a removed evalset. Prices, limits and
 addresses of models come from the change as well and are reported too, because with a price of 0

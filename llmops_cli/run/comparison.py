@@ -19,7 +19,15 @@ from fnmatch import fnmatchcase
 
 from llmops_cli.core.digest import Json, digest
 from llmops_cli.core.errors import InvalidFiles, Refused, UnknownName
-from llmops_cli.core.policy import Anchor, Coverage, Decision, Environment, Finding, Policy, policy_changes
+from llmops_cli.core.policy import (
+    Anchor,
+    Coverage,
+    Decision,
+    Environment,
+    Finding,
+    Policy,
+    policy_changes,
+)
 from llmops_cli.core.prompt import Case, Evalset, Model
 from llmops_cli.core.records import EvalsetFacts, Event
 from llmops_cli.core.result import Purpose

@@ -83,6 +83,8 @@ class ScoringContext:
     """How judges are called; None if no scorer calls one."""
     stopped: Callable[[], bool] = never
     """Whether no further score is needed."""
+    code_at_base: Mapping[str, Scorer] = field(default_factory=dict)
+    """The code of evalsets as they are at the base revision, which read their files there."""
 
     def judge_client(
         self, bound: BoundScorer, *, first: int = 0, outdated: AbstractSet[str] = frozenset()
@@ -110,6 +112,7 @@ class ScoringContext:
         """Compute the missing scores of one answer, or those that compare it with `against`."""
         state, compared_with = side.state, None if against is None else against.digest
         due = scorers.due(case) if against is None else scorers.paired
+        code = self.code_at_base if scorers.at_base else self.code
         keys = scorers.keys(case, completion.digest, compared_with)
         stored = side.spec.results.scores(keys)
         for bound in due:
@@ -124,7 +127,7 @@ class ScoringContext:
                 options = bound.options.render(case)
                 outdated = scorers.outdated.get(bound.label, frozenset())
                 result = await score(
-                    self.code[bound.kind.name],
+                    code[bound.kind.name],
                     options if against is None else {**options, "against": against},
                     case=case,
                     completion=completion,
@@ -306,6 +309,10 @@ async def call_missing(
             group.start_soon(stop_on_signal, engine, run, group.cancel_scope)
             kinds = [kind for item in evalset_runs for kind in item.scorers.kinds]
             context = await open_scoring(workspace, kinds, stack, judges, run)
+            if any(item.selection.base_of for item in evalset_runs):
+                before = replace(workspace, project=workspace.rules)
+                other = await open_scoring(before, kinds, stack, judges, run)
+                context = replace(context, code_at_base=other.code)
             await execute(evalset_runs, engine, context=context, progress=progress)
             group.cancel_scope.cancel()
     finally:

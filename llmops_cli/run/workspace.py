@@ -126,10 +126,11 @@ class Workspace:
         """Return the context of scorers.
 
         Where a change edits trusted code, they run in a copy of the base revision: otherwise the
-        change would score itself.
+        change would score itself. So do those of evalsets as they are at the base revision.
         """
         source = self.rules.source
-        if not isinstance(source, AtRevision) or not self.changed_code:
+        of_base = self.project is self.rules or self.changed_code
+        if not isinstance(source, AtRevision) or not of_base:
             return self.context
         folder = Path(self.stack.enter_context(TemporaryDirectory(prefix="llmops-base-")))
         return replace(self.context, root=source.revision.write_to(folder.resolve()))
@@ -137,7 +138,12 @@ class Workspace:
     def scorers(self, evalset: Evalset) -> Scorers:
         """Return the scorers of an evalset, with their judges."""
         return Scorers(
-            self.catalog, evalset, self.read, self.project.judge_of, self.source_of_scores
+            self.catalog,
+            evalset,
+            self.read,
+            self.project.judge_of,
+            self.source_of_scores,
+            at_base=self.base is not None and self.project is self.rules,
         )
 
     def records_differ(self, model: Model) -> bool:

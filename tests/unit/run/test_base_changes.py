@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -436,13 +437,11 @@ def test_without_a_base_all_evalsets_are_decided_together(running: Project, serv
     assert tested["support"].decision is Decision.INCONCLUSIVE
 
 
-# Evalsets that a change alters with its prompt -----------------------------------------------------
+# Evalsets that a change alters with its prompt ----------------------------------------------------
 
 EASIER: Mapping[str, Callable[[Project], object]] = {
     "another scorer": lambda project: project.evalset(scorers=[{"regex": "."}]),
-    "a negated scorer": lambda project: project.evalset(
-        scorers=[{"not": {"exact": "never"}}]
-    ),
+    "a negated scorer": lambda project: project.evalset(scorers=[{"not": {"exact": "never"}}]),
     "an advisory scorer": lambda project: project.evalset(
         scorers=[
             {"exact": {"value": "{{ expected }}", "advisory": True}},
@@ -450,12 +449,7 @@ EASIER: Mapping[str, Callable[[Project], object]] = {
         ]
     ),
     "scorers of single cases": lambda project: (
-        project.cases(
-            [
-                {**case, "scorers": [{"regex": "."}]}
-                for case in make_cases(CASES)
-            ]
-        ),
+        project.cases([{**case, "scorers": [{"regex": "."}]} for case in make_cases(CASES)]),
         project.evalset(scorers=[]),
     ),
     "edited expectations": lambda project: project.cases(
@@ -497,15 +491,18 @@ EASIER: Mapping[str, Callable[[Project], object]] = {
 
 
 @pytest.mark.parametrize("easier", EASIER)
-def test_an_easier_evalset_does_not_let_a_worse_prompt_pass(worse: Project, easier: str) -> None:
-    EASIER[easier](worse)
-    result = gate(worse, base="main")
+def test_an_easier_evalset_does_not_let_a_worse_prompt_pass(
+    running: Project, server: Server, easier: str
+) -> None:
+    worsen(committed(running), server, LOST)
+    EASIER[easier](running)
+    result = gate(running, base="main")
     assert result.decision is Decision.FAIL
     failed = [finding for finding in result.verdict.findings if finding.decision is Decision.FAIL]
     assert "support@base" in {finding.evalset for finding in failed}
 
 
-@pytest.mark.parametrize("easier", EASIER)
+@pytest.mark.parametrize("easier", ["another scorer", "edited expectations", "known failures"])
 def test_an_evalset_may_be_corrected_where_the_prompt_stays(
     running: Project, server: Server, easier: str
 ) -> None:
@@ -540,16 +537,17 @@ def rewrite_inputs(project: Project, *inputs: str, user: str = "{{ question }}")
 
 
 def test_inputs_that_are_renamed_are_refused_with_the_way_to_do_it(worse: Project) -> None:
-    rewrite_inputs(worse, "query", user="{{ query }}")
-    cases = [{**case, "inputs": {"query": "easy"}, "expected": "easy"} for case in make_cases(30)]
+    rewrite_inputs(worse, "question", "query", user="{{ query }}")
+    inputs = {"question": "easy", "query": "easy"}
+    cases = [{**case, "inputs": inputs, "expected": "easy"} for case in make_cases(CASES)]
     worse.cases(cases)
     with pytest.raises(Refused, match="can't be measured on support@base") as refusal:
         gate(worse, base="main")
     assert "first merge a change of the cases alone" in str(refusal.value.hint)
 
 
-def test_inputs_are_renamed_in_two_changes(running: Project, server: Server) -> None:
-    """The first adds the new input to prompt and cases; the second uses it and drops the old."""
+def test_an_input_is_added_in_two_changes(running: Project) -> None:
+    """The first adds it to the prompt's inputs and to the cases; the second uses it."""
     cases = [
         {**case, "inputs": {**case["inputs"], "query": case["inputs"]["question"]}}
         for case in make_cases(CASES)
@@ -559,8 +557,41 @@ def test_inputs_are_renamed_in_two_changes(running: Project, server: Server) -> 
     running.cases(cases)
     assert gate(running, base="main").decision is Decision.PASS
     git(running.root, "commit", "-qam", "both inputs")
-    rewrite_inputs(running, "query", user="{{ query }}")
-    running.cases(
-        [{**case, "inputs": {"query": case["inputs"]["query"]}} for case in cases]
-    )
+    rewrite_inputs(running, "question", "query", user="{{ query }}")
     assert gate(running, base="HEAD").decision is Decision.PASS
+
+
+def test_answers_that_both_evalsets_share_have_their_latency_in_both(
+    running: Project, server: Server
+) -> None:
+    running.settings["gate"] = {"rules": ["no_worse", {"latency": 60}]}
+    running.llmops_yaml()
+    committed(running)
+    running.prompt(system="Answer kindly.")
+    running.cases([{**case, "tags": ["new"], "group": "g"} for case in make_cases(CASES)])
+    timed = gate(running, base="main").findings("latency")
+    assert [finding.evalset for finding in timed] == ["support", "support@base"]
+    assert [finding.figures["calls"] for finding in timed] == [CASES, CASES]
+
+
+def test_a_better_prompt_with_more_cases_passes_on_both(running: Project) -> None:
+    committed(running)
+    running.prompt(system="Answer kindly.")
+    running.cases(make_cases(CASES + 5))
+    result = gate(running, base="main")
+    assert result.decision is Decision.PASS
+    assert [item.evalset for item in result.prompt.evalsets] == ["support", "support@base"]
+    assert result.done.run.calls == CASES + 5 * 4  # those of the baseline on the new cases too
+
+
+def test_new_prompts_do_not_dilute_those_of_the_base(running: Project, server: Server) -> None:
+    committed(running)
+    worsen(running, server, 6)
+    for at in range(20):
+        other = replace(running, name=f"other{at}")
+        other.prompt()
+        other.cases(make_cases(24))
+        other.evalset()
+    result = gate(running, base="main")
+    verdicts = {item.prompt: item.verdict.decision for item in result.report.prompts}
+    assert verdicts["support"] is Decision.FAIL
