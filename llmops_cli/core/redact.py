@@ -86,11 +86,12 @@ class Redactor:
 
     def __call__(self, text: str) -> str:
         """Return `text` without secrets; the very same object where there are none."""
+        # Escapes first: a secret that ends in `&` would leave the rest of its `&amp;`.
+        if self._forms and any(mark in text for mark in "%\\&+"):
+            text = self._without_escaped(text)
         for form in self._forms:  # longest first: a form may contain another
             if form in text:
                 text = text.replace(form, MASK)
-        if self._forms and any(mark in text for mark in "%\\&+"):
-            text = self._without_escaped(text)
         return text
 
     def _without_escaped(self, text: str) -> str:

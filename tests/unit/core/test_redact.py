@@ -8,7 +8,7 @@ from collections.abc import Callable
 from urllib.parse import quote
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from llmops_cli.core.digest import Json
@@ -147,6 +147,8 @@ ENCODERS: tuple[Callable[[str], str], ...] = (
     encoders=st.lists(st.sampled_from(ENCODERS), max_size=3),
     around=st.sampled_from(["", " ", "x%zz", "\\u12", "&lt", "ä+"]),
 )
+@example(secret="twelve-chars&", encoders=[html.escape], around="")
+@example(secret="twelve-chars%", encoders=[lambda text: quote(text, safe="")], around=" ")
 def test_no_encoding_within_an_encoding_hides_a_secret(
     secret: str, encoders: list[Callable[[str], str]], around: str
 ) -> None:
