@@ -343,9 +343,16 @@ def _compare(
         ),
         notes=notes,
     )
+    return _with_changes(workspace, selection, comparison)
+
+
+def _with_changes(
+    workspace: Workspace, selection: Selection, comparison: PromptComparison
+) -> PromptComparison:
+    """Return `comparison` with what the change alters, and the evalsets that decide therefore."""
+    at_base = _evalsets_at_base(workspace, selection, comparison)
     changes = tuple(_change_findings(workspace, comparison))
-    at_base = tuple(_evalsets_at_base(workspace, selection, comparison))
-    return replace(comparison, changes=changes, evalsets=(*evalsets, *at_base))
+    return replace(comparison, changes=changes, evalsets=(*comparison.evalsets, *at_base))
 
 
 def _evalsets_at_base(

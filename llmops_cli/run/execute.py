@@ -83,8 +83,8 @@ class ScoringContext:
     """How judges are called; None if no scorer calls one."""
     stopped: Callable[[], bool] = never
     """Whether no further score is needed."""
-    code_at_base: Mapping[str, Scorer] = field(default_factory=dict)
-    """The code of evalsets as they are at the base revision, which read their files there."""
+    at_base: ScoringContext | None = None
+    """The context of evalsets as they are at the base revision: their scorers read files there."""
 
     def judge_client(
         self, bound: BoundScorer, *, first: int = 0, outdated: AbstractSet[str] = frozenset()
@@ -112,7 +112,6 @@ class ScoringContext:
         """Compute the missing scores of one answer, or those that compare it with `against`."""
         state, compared_with = side.state, None if against is None else against.digest
         due = scorers.due(case) if against is None else scorers.paired
-        code = self.code_at_base if scorers.at_base else self.code
         keys = scorers.keys(case, completion.digest, compared_with)
         stored = side.spec.results.scores(keys)
         for bound in due:
@@ -127,7 +126,7 @@ class ScoringContext:
                 options = bound.options.render(case)
                 outdated = scorers.outdated.get(bound.label, frozenset())
                 result = await score(
-                    code[bound.kind.name],
+                    self.code[bound.kind.name],
                     options if against is None else {**options, "against": against},
                     case=case,
                     completion=completion,
@@ -157,7 +156,7 @@ async def execute(
     in_flight = sum(model.limits.max_concurrency for model in models.values())
     sides = [side for item in evalset_runs for side in item.sides]
     worker = Worker(engine, context, in_flight)
-    worker.times = {side.key(at): {} for side in sides for at in side.plan.shared}
+    worker.times = {side.key(at): (None, None) for side in sides for at in side.plan.shared}
     done = 0
     tell = getattr(progress, "skipped", ignore_count)
 
@@ -203,7 +202,7 @@ class Worker:
         self.failed: dict[TrialKey, Failure] = {}
         self.skipped = 0
         """How many of them were not attempted."""
-        self.times: dict[TrialKey, dict[str, float | None]] = {}
+        self.times: dict[TrialKey, tuple[float | None, float | None]] = {}
         """The times of the calls whose answers several evalsets share."""
 
     async def carry_out(self, job: Job) -> None:
@@ -220,15 +219,16 @@ class Worker:
             state.called += 1
             completion = outcome
             if side.key(at) in self.times:
-                times = {"latency": outcome.latency, "first_token": outcome.first_token}
-                self.times[side.key(at)] = times
-        elif self.times:
-            completion = replace(completion, **self.times.get(side.key(at), {}))
+                self.times[side.key(at)] = (outcome.latency, outcome.first_token)
+        elif (times := self.times.get(side.key(at))) is not None:
+            completion = replace(completion, latency=times[0], first_token=times[1])
         if completion.latency is not None:
             state.latencies[at] = completion.latency
         if completion.first_token is not None:
             state.first_tokens[at] = completion.first_token
-        await self._context.score_trial(
+        context = self._context.at_base if evalset_run.selection.base_of else self._context
+        assert context is not None
+        await context.score_trial(
             side, at, case, completion, scorers=evalset_run.scorers, against=against
         )
 
@@ -311,8 +311,8 @@ async def call_missing(
             context = await open_scoring(workspace, kinds, stack, judges, run)
             if any(item.selection.base_of for item in evalset_runs):
                 before = replace(workspace, project=workspace.rules)
-                other = await open_scoring(before, kinds, stack, judges, run)
-                context = replace(context, code_at_base=other.code)
+                at_base = await open_scoring(before, kinds, stack, judges, run)
+                context = replace(context, at_base=at_base)
             await execute(evalset_runs, engine, context=context, progress=progress)
             group.cancel_scope.cancel()
     finally:

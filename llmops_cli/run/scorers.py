@@ -94,10 +94,8 @@ class Scorers:
         read: Callable[[str], bytes],
         judges: Callable[[ScorerKind, Mapping[str, Json]], Judge],
         source: Callable[[ScorerKind, Judge | None], str | None] = lambda _kind, _judge: OWN,
-        *,
-        at_base: bool = False,
     ) -> None:
-        """Bind the scorers of `evalset`, which read their files at the base revision or here.
+        """Bind the scorers of `evalset`.
 
         `source` returns what the scores of a scorer are from; None: they are not stored.
         """
@@ -105,7 +103,6 @@ class Scorers:
         self._read = read
         self._judges = judges
         self._source = source
-        self.at_base = at_base
         shared = tuple(self._bind(spec, spec.label) for spec in evalset.scorers)
         taken = {bound.label for bound in shared}
         self.paired = tuple(bound for bound in shared if bound.kind.paired)

@@ -138,12 +138,7 @@ class Workspace:
     def scorers(self, evalset: Evalset) -> Scorers:
         """Return the scorers of an evalset, with their judges."""
         return Scorers(
-            self.catalog,
-            evalset,
-            self.read,
-            self.project.judge_of,
-            self.source_of_scores,
-            at_base=self.base is not None and self.project is self.rules,
+            self.catalog, evalset, self.read, self.project.judge_of, self.source_of_scores
         )
 
     def records_differ(self, model: Model) -> bool:

@@ -439,6 +439,12 @@ def test_without_a_base_all_evalsets_are_decided_together(running: Project, serv
 
 # Evalsets that a change alters with its prompt ----------------------------------------------------
 
+
+def rewrite(project: Project, cases: list[dict[str, Any]], **evalset: Any) -> None:
+    project.cases(cases)
+    project.evalset(**evalset)
+
+
 EASIER: Mapping[str, Callable[[Project], object]] = {
     "another scorer": lambda project: project.evalset(scorers=[{"regex": "."}]),
     "a negated scorer": lambda project: project.evalset(scorers=[{"not": {"exact": "never"}}]),
@@ -448,9 +454,10 @@ EASIER: Mapping[str, Callable[[Project], object]] = {
             {"regex": "."},
         ]
     ),
-    "scorers of single cases": lambda project: (
-        project.cases([{**case, "scorers": [{"regex": "."}]} for case in make_cases(CASES)]),
-        project.evalset(scorers=[]),
+    "scorers of single cases": lambda project: rewrite(
+        project,
+        [{**case, "scorers": [{"regex": "."}]} for case in make_cases(CASES)],
+        scorers=[],
     ),
     "edited expectations": lambda project: project.cases(
         [{**case, "expected": "no idea"} for case in make_cases(CASES)[:LOST]]
@@ -463,9 +470,10 @@ EASIER: Mapping[str, Callable[[Project], object]] = {
     "one group of all": lambda project: project.cases(
         [{**case, "group": "g"} for case in make_cases(CASES)]
     ),
-    "retired cases": lambda project: (
-        project.cases(make_cases(CASES)[LOST:]),
-        project.evalset(retired={f"c{at:03}": "old" for at in range(LOST)}),
+    "retired cases": lambda project: rewrite(
+        project,
+        make_cases(CASES)[LOST:],
+        retired={f"c{at:03}": "old" for at in range(LOST)},
     ),
     "a retired evalset": lambda project: others(
         project, "fewer", make_cases(CASES)[LOST:], retired={"support": "old"}
