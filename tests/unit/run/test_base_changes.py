@@ -589,6 +589,7 @@ def test_a_better_prompt_with_more_cases_passes_on_both(running: Project) -> Non
     result = gate(running, base="main")
     assert result.decision is Decision.PASS
     assert [item.evalset for item in result.prompt.evalsets] == ["support", "support@base"]
+    assert result.done.run is not None
     assert result.done.run.calls == CASES + 5 * 4  # those of the baseline on the new cases too
 
 
