@@ -213,10 +213,37 @@ def test_the_job_for_gitlab_and_the_recipe_for_others_fail_for_a_worse_prompt(
     runner = hub.pull(lambda repo: repo.say("support", "Answer badly.", broken=20))
     repo, base = GitProject(runner.workspace), runner.event["pull_request"]["base"]["sha"]
     for script, env in (
-        ("\n".join([*job["before_script"], *job["script"]]), "CI_MERGE_REQUEST_DIFF_BASE_SHA"),
-        (block("docs/ci.md", "recipe", "sh"), "BASE"),
+        (
+            "\n".join([*job["before_script"], *job["script"]]),
+            {"CI_MERGE_REQUEST_TARGET_BRANCH_NAME": "main", "CI_COMMIT_BEFORE_SHA": "HEAD"},
+        ),
+        (block("docs/ci.md", "recipe", "sh"), {"BASE": base}),
     ):
-        ran = shell(script, repo, tools, **{env: base})
+        ran = shell(script, repo, tools, **env)
         assert ran.returncode == 1, ran.stdout + ran.stderr
         for name in (job["artifacts"]["reports"]["junit"], *job["artifacts"]["paths"]):
             (repo.root / name).unlink()
+
+
+@pytest.mark.slow
+def test_the_cache_of_a_merge_request_on_gitlab_is_its_own_and_without_what_code_wrote(
+    hub: Hub, tmp_path: Path
+) -> None:
+    job: dict[str, Any] = yaml.safe_load((ROOT / "docs/ci/gitlab.yml").read_text())["prompts"]
+    (cache,) = job["cache"]
+    assert "CI_COMMIT_REF" not in cache["key"]  # a branch named main- has the slug of main
+    runner = hub.pull(lambda repo: repo.say("support", "Answer kindly."))
+    repo = GitProject(runner.workspace)
+    store = repo.root / job["variables"]["LLMOPS_STORE"]
+    env = {"CI_MERGE_REQUEST_IID": "7", "LLMOPS_STORE": str(store)}
+
+    def kept() -> bool:
+        store.mkdir(parents=True, exist_ok=True)
+        repo.git("fetch", "-q", "origin", "main")
+        shell("\n".join(job["after_script"]), repo, tmp_path, **env)
+        return store.exists()
+
+    assert kept()
+    repo.write("scorers/poison.py", "pass\n")
+    repo.commit("code")
+    assert not kept()
