@@ -114,7 +114,10 @@ def judge_warnings(
 ) -> tuple[Mapping[str, tuple[str, ...]], tuple[str, ...]]:
     """Return warnings about the judges of each evalset, and the errors of broken calibrations."""
     index, warnings = CalibrationIndex(root=project.root), {}
-    read = partial(project.source.read, limit=MAX_FILE)
+
+    def read(path: str, *, code: bool) -> bytes:  # noqa: ARG001 - without a base, all is read here
+        return project.source.read(path, limit=MAX_FILE)
+
     for evalset in evalsets:
         policies = [
             policy_of(project.gate, evalset.gate, environment.gate)

@@ -351,8 +351,13 @@ async def open_scoring(
     run: Interruptible,
 ) -> ScoringContext:
     """Open the code of `kinds`, which `stack` closes."""
+    of_base = workspace.project is workspace.rules
     code = {
-        name: await stack.enter_async_context(open_scorer(kind, workspace.scorer_context))
+        name: await stack.enter_async_context(
+            open_scorer(
+                kind, workspace.scorer_context if kind.code or of_base else workspace.context
+            )
+        )
         for name, kind in {kind.name: kind for kind in kinds}.items()
     }
     return ScoringContext(code=code, calls=calls, stopped=lambda: run.interrupted)

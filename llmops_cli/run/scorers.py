@@ -10,9 +10,9 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, replace
-from functools import cached_property
+from functools import cached_property, partial
 from itertools import chain
-from typing import TypeVar
+from typing import Protocol, TypeVar
 
 from llmops_cli.core.digest import Json, digest
 from llmops_cli.core.errors import Location, Refused
@@ -25,6 +25,12 @@ from llmops_cli.stores.results import ResultsStore
 from llmops_cli.stores.sources import OWN
 
 T = TypeVar("T")
+
+
+class ReadFile(Protocol):
+    """Reads a project file that a scorer names."""
+
+    def __call__(self, path: str, *, code: bool) -> bytes: ...
 
 
 @dataclass(kw_only=True)
@@ -91,7 +97,7 @@ class Scorers:
         self,
         catalog: Catalog,
         evalset: Evalset,
-        read: Callable[[str], bytes],
+        read: ReadFile,
         judges: Callable[[ScorerKind, Mapping[str, Json]], Judge],
         source: Callable[[ScorerKind, Judge | None], str | None] = lambda _kind, _judge: OWN,
     ) -> None:
@@ -212,7 +218,8 @@ class Scorers:
         lasting = not kind.live and not volatile(kind, spec)
         source = self._source(kind, judge) if lasting else None
         try:
-            named = scorer_digest(kind, spec, self._read, judge=judge.digest if judge else None)
+            read = partial(self._read, code=kind.code)
+            named = scorer_digest(kind, spec, read, judge=judge.digest if judge else None)
         except Refused as error:  # its library is not installed
             error.at(spec.where)
             raise

@@ -106,12 +106,12 @@ class Workspace:
         models = self.project.models.values()
         return Redactor.of(self.environ, (name for model in models for name in model.variables))
 
-    def read(self, path: str) -> bytes:
-        """Return a project file that a scorer names: code as the base revision has it.
+    def read(self, path: str, *, code: bool) -> bytes:
+        """Return a project file that a scorer names: of `code`, as the base revision has it.
 
-        Raises `Refused` for code that the base revision does not have.
+        Raises `Refused` for one that the base revision does not have.
         """
-        if self.base is None or not self.rules.is_code(path) or not self.changed_code:
+        if self.base is None or not code:
             return self.project.source.read(path, limit=MAX_FILE)
         try:
             return self.rules.source.read(path, limit=MAX_FILE)
@@ -123,14 +123,13 @@ class Workspace:
 
     @cached_property
     def scorer_context(self) -> PluginContext:
-        """Return the context of scorers.
+        """Return the context of scorers that are code, and of evalsets at the base revision.
 
-        Where a change edits trusted code, they run in a copy of the base revision: otherwise the
-        change would score itself. So do those of evalsets as they are at the base revision.
+        They run in a copy of the base revision: otherwise the change would score itself, by its
+        code or by data that nobody declared.
         """
         source = self.rules.source
-        of_base = self.project is self.rules or self.changed_code
-        if not isinstance(source, AtRevision) or not of_base:
+        if not isinstance(source, AtRevision):
             return self.context
         folder = Path(self.stack.enter_context(TemporaryDirectory(prefix="llmops-base-")))
         return replace(self.context, root=source.revision.write_to(folder.resolve()))

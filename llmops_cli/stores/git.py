@@ -143,18 +143,22 @@ class Revision:
     def write_to(self, folder: Path) -> Path:
         """Write the files of the commit below the empty `folder`, and return the project there.
 
-        An index of its own is used, so that the checkout stays as it is.
+        Index and work tree are of its own, so that the checkout stays as it is, and its
+        .gitattributes convert nothing.
         """
-        own_index = {**_READ, "GIT_INDEX_FILE": str(folder / "index")}
         prefix = _git(self.root, "rev-parse", "--show-prefix")
-        for command in (
-            ("read-tree", self.commit),
-            ("checkout-index", "--all", f"--prefix={folder}/tree/"),
-        ):
-            output = _git(self.root, *command, environment=own_index)
+        (tree := folder / "tree").mkdir()
+        own = {
+            **_READ,
+            "GIT_DIR": _git(self.root, "rev-parse", "--absolute-git-dir").text,
+            "GIT_WORK_TREE": str(tree),
+            "GIT_INDEX_FILE": str(folder / "index"),
+        }
+        for command in (("read-tree", self.commit), ("checkout-index", "--all")):
+            output = _git(tree, *command, environment=own)
             if output.status:
                 raise _error(f"git {command[0]}", output)
-        root = folder / "tree" / prefix.text
+        root = tree / prefix.text
         root.mkdir(parents=True, exist_ok=True)
         return root
 

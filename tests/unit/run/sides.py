@@ -35,6 +35,10 @@ EXACT = ScorerSpec(kind="exact", label="exact", minimum=1.0)
 NEW, OLD = "2026-11-20T12:00:00.000+00:00", "2026-10-01T12:00:00.000+00:00"
 
 
+def content_of(path: str, *, code: bool) -> bytes:
+    return f"content of {path}, code: {code}".encode()
+
+
 def bound(cases: Sequence[Case], *shared: ScorerSpec) -> Scorers:
     """Return the scorers of an evalset; none of them asks a judge."""
 
@@ -42,7 +46,7 @@ def bound(cases: Sequence[Case], *shared: ScorerSpec) -> Scorers:
         raise AssertionError(kind)
 
     evalset = Evalset(name="support", prompts=("support",), cases=cases, scorers=shared)
-    return Scorers(catalog(), evalset, lambda path: f"content of {path}".encode(), no_judge)
+    return Scorers(catalog(), evalset, content_of, no_judge)
 
 
 def a_side(store: ResultsStore, *, repeats: int = 1, cases: Sequence[Case] = CASES) -> Side:

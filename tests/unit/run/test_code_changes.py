@@ -136,6 +136,24 @@ def test_the_data_that_a_scorer_reads_is_that_of_the_base_with_its_code(coded: P
     assert gate(coded, base="main").passing.candidate == 0
 
 
+@pytest.mark.parametrize("how", ["edited", "converted by .gitattributes"])
+def test_data_that_a_scorer_reads_undeclared_is_that_of_the_base(coded: Project, how: str) -> None:
+    """No trusted file differs: only the data does, or how git would write it."""
+    coded.write(
+        "checks/mine.py",
+        "from pathlib import Path\n\n"
+        "def mine(text, case):\n"
+        "    return float(Path('data/value.txt').read_bytes() != b'bad\\n')\n",
+    )
+    coded.write("data/value.txt", "bad\n")
+    committed(coded)
+    if how == "edited":
+        coded.write("data/value.txt", "good\n")
+    else:
+        coded.write(".gitattributes", "*.txt text eol=crlf\n")
+    assert gate(coded, base="main").passing.candidate == 0
+
+
 def test_a_scorer_that_a_change_adds_is_merged_first(coded: Project) -> None:
     coded.write("checks/new.py", "def mine(text, case):\n    return True\n")
     coded.evalset(scorers=[{"python": "checks/new.py:mine"}])
