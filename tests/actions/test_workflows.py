@@ -234,7 +234,7 @@ def test_the_cache_of_a_merge_request_on_gitlab_is_its_own_and_without_what_code
     assert "CI_COMMIT_REF" not in cache["key"]  # a branch named main- has the slug of main
     runner = hub.pull(lambda repo: repo.say("support", "Answer kindly."))
     repo = GitProject(runner.workspace)
-    store = repo.root / job["variables"]["LLMOPS_STORE"]
+    store: Path = repo.root / str(job["variables"]["LLMOPS_STORE"])
     env = {"CI_MERGE_REQUEST_IID": "7", "LLMOPS_STORE": str(store)}
 
     def kept() -> bool:
