@@ -111,7 +111,8 @@ class Workspace:
 
         Raises `Refused` for one that the base revision does not have.
         """
-        if self.base is None or not code:
+        untrusted = path.endswith(".py") and not self.rules.is_code(path)  # it may not run at all
+        if self.base is None or not code or untrusted:
             return self.project.source.read(path, limit=MAX_FILE)
         try:
             return self.rules.source.read(path, limit=MAX_FILE)
