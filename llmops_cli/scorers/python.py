@@ -4,9 +4,9 @@
 
 `text` is the answer. `case` has the facts of the case (`inputs`, `expected`, `contexts`,
 `messages`, `metadata`) and nothing else, since only facts are part of a score's key. A third
-parameter named `answer` gets `tool_calls`, `finish_reason`, `contexts` and `ids`. The function may
-be async, and returns True or False, a number from 0 to 1, a text (what is wrong: a 0 with its
-reason), or `{"score": …, "reason": …}`.
+parameter named `answer` gets `tool_calls`, `finish_reason`, `contexts`, `ids` and `trajectory`. The
+function may be async, and returns True or False, a number from 0 to 1, a text (what is wrong: a 0
+with its reason), or `{"score": …, "reason": …}`.
 
 Whatever else it does — raise, return NaN, exit, hang, fork — leaves that one answer Unscored; its
 process is killed and started again. The process sees no secrets: its environment is a short list.
@@ -16,6 +16,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import replace
 from typing import Any, cast
 
 import anyio
@@ -24,6 +25,7 @@ from llmops_cli.core.digest import Json
 from llmops_cli.core.ports import PluginContext, Scorer
 from llmops_cli.core.prompt import Case
 from llmops_cli.core.result import Completion, Score, Unscored
+from llmops_cli.core.trajectory import trajectory_of_completion
 from llmops_cli.scorers.scoring import quoted
 from llmops_cli.workers.process import CodeFailure, Message, Worker
 from llmops_cli.workers.project_code import located, what_is_wrong
@@ -101,6 +103,8 @@ class FunctionScorer:
 
 
 def _arguments(case: Case, completion: Completion) -> list[Json]:
+    # scores are cached by the answer's digest, which knows no usage, cost or time
+    unmeasured = replace(completion, usage=None, cost=None, latency=None, first_token=None)
     return [
         completion.text,
         {
@@ -117,6 +121,7 @@ def _arguments(case: Case, completion: Completion) -> list[Json]:
             "finish_reason": completion.finish_reason,
             "contexts": list(completion.contexts or ()),
             "ids": list(completion.ids or ()),
+            "trajectory": trajectory_of_completion(unmeasured).plain(),
         },
     ]
 

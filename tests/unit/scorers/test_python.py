@@ -7,6 +7,7 @@ import os
 import time
 from collections.abc import AsyncIterator, Callable, Coroutine
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -38,6 +39,11 @@ def as_expected(text, case):
 
 def sees(text, case):
     return ",".join(sorted(case))
+
+def followed(text, case, answer):
+    (message,) = answer["trajectory"]
+    calls = [part["name"] for part in message["parts"] if part["type"] == "tool_call"]
+    return message["role"] == "assistant" and "call" not in message and calls == ["search"]
 
 def called(text, case, answer):
     return answer["tool_calls"][0]["name"] == "search"
@@ -139,6 +145,7 @@ def each_of(
         ("later", "yes", {}, 0.25, "the function returned 0.25"),  # async
         ("as_expected", "yes", {}, 1, "the function returned True"),
         ("sees", "x", {}, 0, "contexts,expected,inputs,messages,metadata"),  # a case's facts only
+        ("followed", replace(CALLING, cost=0.5), {}, 1, "the function returned True"),
         ("called", CALLING, {}, 1, "the function returned True"),  # a parameter named `answer`
         ("at_most", "four", {}, 0, "the function returned False"),
         ("at_most", "four", {"arguments": {"limit": 4}}, 1, "the function returned True"),
