@@ -236,7 +236,8 @@ def sanitized(completion: Completion, redact: Redactor) -> Completion:
             arguments = clean(json.dumps(call.arguments))
         if room < 0 and not isinstance(arguments, str):
             arguments = json.dumps(arguments)
-        return ToolCall(name=name(call.name), arguments=arguments)
+        known = None if call.id is None else name(call.id, LONGEST_ID)
+        return ToolCall(name=name(call.name), arguments=arguments, id=known)
 
     contexts, ids = completion.contexts, completion.ids
     return replace(

@@ -43,6 +43,8 @@ class ToolCall:
 
     name: str
     arguments: Json
+    id: str | None = field(default=None, compare=False)
+    """What a response to this call names; no part of what the model answered."""
 
 
 @dataclass(frozen=True, kw_only=True)
