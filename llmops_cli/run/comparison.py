@@ -366,7 +366,13 @@ def _evalsets_at_base(
     candidate, at_base = comparison.candidate, resolve_target_at_base(workspace, comparison.prompt)
     others = [known.target for known in (at_base, comparison.baseline) if known is not None]
     ours = candidate.target
-    if any((ours.digest, ours.model) == (target.digest, target.model) for target in others):
+    kind = workspace.provider(ours.model)
+    answers_differ = workspace.records_differ(ours.model) or (
+        kind.code and bool(workspace.changed_code)
+    )
+    if not answers_differ and any(
+        (ours.digest, ours.model) == (target.digest, target.model) for target in others
+    ):
         return
     before = replace(workspace, project=workspace.rules)
     here = {selected.evalset.name: selected for selected in comparison.evalsets}

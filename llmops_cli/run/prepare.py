@@ -17,7 +17,7 @@ from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, S
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from functools import partial
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from shutil import which
 from tempfile import TemporaryDirectory
 
@@ -147,6 +147,7 @@ def refusals(workspace: Workspace, evalset_runs: Sequence[EvalsetRun]) -> Iterat
                 for check in (trust.applications, trust.commands, endpoints)
             ),
             *(partial(trust.scorer, bound, path) for bound, path in scorers.code()),
+            partial(_check_code, workspace, evalset_run),
             *(partial(_check_tools, workspace, evalset_run, bound) for bound in scorers.all),
             *(
                 partial(_check_metric, workspace, evalset_run, metric)
@@ -179,6 +180,35 @@ def _check_metric(workspace: Workspace, evalset_run: EvalsetRun, metric: str) ->
         evalset = evalset_run.selection.evalset
         place = workspace.rules.rule_place(evalset, evalset_run.comparison.environment, metric)
         raise UnknownName("metric", metric, known).at(place)
+
+
+def _check_code(workspace: Workspace, evalset_run: EvalsetRun) -> None:
+    """Raise `Refused` if an application's code changed, and its identity says that it didn't.
+
+    Its requests would be the baseline's, so that nothing would be compared. Changed code beside the
+    code of scorers is theirs, unless it is beside the application's too.
+    """
+    ours, baseline = evalset_run.comparison.candidate.target, evalset_run.comparison.baseline
+    if baseline is None or not workspace.provider(ours.model).code:
+        return
+    if evalset_run.comparison.watch or baseline.target.digest != ours.digest:
+        return
+    run, call = ours.model.options.get("run"), ours.model.options.get("call")
+    words = map(str, run) if isinstance(run, (list, tuple)) else [str(call).partition(":")[0]]
+    own = {PurePosixPath(word).parent for word in words if "/" in word or word.endswith(".py")}
+    of_scorers = {PurePosixPath(path).parent for _, path in evalset_run.scorers.code()}
+    changed = [
+        file
+        for file in workspace.changed_code
+        if (parents := {*PurePosixPath(file).parents}) & own or not parents & of_scorers
+    ]
+    if changed:
+        raise Refused(
+            f"{_named(ours.model)} can't be compared with {baseline.name}: this change edits "
+            f"{', '.join(changed[:3])}, and its `identity` doesn't name that",
+            hint="list all code of the application under its `identity`, as `{files: [app/**]}`; "
+            "merge other code first, by itself",
+        ).at(ours.model.where)
 
 
 def _check_tools(workspace: Workspace, evalset_run: EvalsetRun, bound: BoundScorer) -> None:

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
 from llmops_cli.core.errors import Refused
 from llmops_cli.core.policy import Decision
-from tests.projects import Project
+from tests.projects import Project, make_cases
 from tests.unit.gated_project import Result, gate
 from tests.unit.run.test_workspace import committed
 from tests.unit.stores.test_git import git
@@ -172,3 +174,46 @@ def test_scorers_of_a_project_in_a_folder_of_its_repository_run_at_the_base(
     git(top, "commit", "-qm", "all")
     project.write("checks/helper.py", "def threshold():\n    return 10**6\n")
     assert gate(project, base="main").passing.candidate == 1.0
+
+
+@pytest.mark.parametrize("identity", [None, {"files": ["app/bot.py"]}])
+def test_code_of_an_application_that_its_identity_does_not_name_is_refused_if_it_changes(
+    project: Project, identity: object
+) -> None:
+    """Its requests would be those of the baseline, and the change would be compared with itself."""
+    project.write(
+        "app/bot.py",
+        "from helper import reply\n\ndef answer(inputs):\n    return reply(inputs['question'])\n",
+    )
+    project.write("app/helper.py", "def reply(text):\n    return text\n")
+    project.models = {"bot": {"provider": "python", "call": "app/bot.py:answer"}}
+    if identity:
+        project.models["bot"]["identity"] = identity
+    project.settings["trust"] = ["app/**", "checks/**"]
+    project.llmops_yaml()
+    inputs = "inputs:\n  question: {type: string}\n"
+    project.write("prompts/support.prompt.yml", f"model: bot\n{inputs}")
+    project.write("checks/mine.py", "def mine(text, case):\n    return bool(text)\n")
+    project.evalset(scorers=[{"exact": "{{ expected }}"}, {"python": "checks/mine.py:mine"}])
+    committed(project)
+    project.write("checks/helper.py", "")
+    assert gate(project, base="main").decision is Decision.PASS
+    project.write("app/helper.py", "def reply(text):\n    return 'no idea'\n")
+    with pytest.raises(Refused, match=r"this change edits app/helper\.py \(changed\)"):
+        gate(project, base="main")
+
+
+def test_other_recorded_answers_make_the_evalset_of_the_base_decide(tmp_path: Path) -> None:
+    project = Project(root=tmp_path)
+    models = {"tiny": {"provider": "replay", "file": "said.jsonl"}}
+    project.write("llmops.yaml", json.dumps({"models": models, "gate": {"margin": 0.1}}))
+    project.prompt()
+    project.cases(make_cases(30))
+    project.evalset()
+    rows = [{"id": case["id"], "text": case["expected"]} for case in make_cases(30)]
+    project.write("said.jsonl", "".join(json.dumps(row) + "\n" for row in rows))
+    committed(project)
+    worse = [{**row, "text": "no idea"} for row in rows]
+    project.write("said.jsonl", "".join(json.dumps(row) + "\n" for row in worse))
+    project.cases([{**case, "expected": "no idea"} for case in make_cases(30)])
+    assert gate(project, base="main").decision is Decision.FAIL
