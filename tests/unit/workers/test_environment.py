@@ -12,11 +12,12 @@ READER = """
 import ctypes, os, subprocess, sys
 from pathlib import Path
 
-import anyio._backends._asyncio
+import anyio
 
 from llmops_cli.core.ports import PluginContext
 from llmops_cli.workers.process import run
 
+anyio.run(anyio.run_process, ["true"])  # imports all, before files may be out of reach
 if os.geteuid() == 0:  # root reads everything
     os.setuid(65534)
     ctypes.CDLL(None).prctl(4, 1, 0, 0, 0)  # as a process that started without root
