@@ -71,23 +71,6 @@ def evaluate(
     """
     from llmops_cli.run.selection import EvalOptions
 
-    if shard is not None:
-        return _evaluate_shard(
-            context,
-            shard,
-            EvalOptions(
-                selection=options.selection(select, compare),
-                base=compare.base,
-                changed=select.changed,
-                require_baseline=compare.require_baseline,
-                strict=strict,
-                offline=offline,
-                budget=limits.budget(),
-                reuse=reuse or (),
-            ),
-            sinks,
-            {"dry-run": dry_run, "no-cache": no_cache, "more-trials": more_trials, "watch": watch},
-        )
     eval_options = EvalOptions(
         selection=options.selection(select, compare),
         base=compare.base,
@@ -101,6 +84,8 @@ def evaluate(
         budget=limits.budget(),
         reuse=reuse or (),
     )
+    if shard is not None:
+        return _evaluate_shard(context, shard, eval_options, sinks, watch=watch)
     if not watch:
         return _evaluated(context, eval_options, sinks).exit_code
     unfit = {
@@ -120,15 +105,24 @@ def _evaluate_shard(
     name: str,
     eval_options: EvalOptions,
     sinks: RunSinks,
-    others: Mapping[str, object],
+    *,
+    watch: bool,
 ) -> int:
     """Run one shard and write its run file."""
     from llmops_cli.commands.evaluate import evaluate as run_evaluation
     from llmops_cli.run.shards import shard_of
 
     shard = shard_of(name, os.environ)
-    unfit = {**{form: getattr(sinks, form, None) for form in FORMS if form != "out"}, **others}
-    for flag, value in {**unfit, "github": sinks.github, "json": sinks.as_json}.items():
+    unfit = {
+        **{form: getattr(sinks, form, None) for form in FORMS if form != "out"},
+        "github": sinks.github,
+        "json": sinks.as_json,
+        "dry-run": eval_options.dry_run,
+        "no-cache": eval_options.no_cache,
+        "more-trials": eval_options.more_trials,
+        "watch": watch,
+    }
+    for flag, value in unfit.items():
         if value:
             raise Refused(
                 f"--shard and --{flag} don't go together", hint="`llmops merge` takes its place"

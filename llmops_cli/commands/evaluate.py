@@ -121,16 +121,16 @@ def _evaluate(
         return Evaluated(plan=plan, report=None)
     if shards is not None:
         shards.fill(workspace, evalset_runs)
-    digest = ""
+    plan_id = ""
     if options.shard is not None:
         from llmops_cli.run.shards import facts_of, plan_digest, restrict  # noqa: PLC0415 - as above
 
-        digest = plan_digest(evalset_runs)
+        plan_id = plan_digest(evalset_runs)
         restrict(evalset_runs, options.shard)
     run = run_evalsets(workspace, evalset_runs, options, progress=progress, shards=shards)
     if options.shard is not None:
-        run.shard = to_plain(facts_of(run, options.shard, digest, options))
-        none = Report(  # one shard has no verdict
+        run.shard = to_plain(facts_of(run, options.shard, plan_id, options))
+        no_verdict = Report(
             prompts=(),
             exit_code=ExitCode.INTERRUPTED if run.interrupted else ExitCode.DONE,
             calls=run.calls,
@@ -138,7 +138,7 @@ def _evaluate(
             cost=run.cost,
             llmops=__version__,
         )
-        write_reports(sinks, run, none, workspace.redact)
+        write_reports(sinks, run, no_verdict, workspace.redact)
         return Evaluated(plan=plan, report=None, run=run)
     run.notes += [*notes, *workspace.notes]
     if options.strict:

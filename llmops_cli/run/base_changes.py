@@ -2,11 +2,11 @@
 revision.
 
 Policy and trust are those of the base revision. Cases and scorers are those of the change, and both
-sides are measured by them; if the prompt changes too, those of the base decide as well. So a weaker
-scorer, an edited answer or a case that is no longer critical doesn't block by itself: it is
-reported. Removed cases block (`coverage`), also those of a removed evalset. Prices, limits and
-addresses of models come from the change as well and are reported too, because with a price of 0
-every `cost` rule and every budget passes.
+sides are measured by them. A weaker scorer, an edited answer or a case that is no longer critical
+doesn't block by itself: it is reported, and if the prompt changes too, the evalset of the base
+decides as well (`comparison`). Removed cases block (`coverage`), also those of a removed evalset.
+Prices, limits and addresses of models come from the change as well and are reported too, because
+with a price of 0 every `cost` rule and every budget passes.
 
 A branch that is behind its base lacks what the base added since. That blocks as well: the author
 chooses the branch point, and an older branch must not avoid newer cases. The message says so, and

@@ -381,7 +381,7 @@ def _evalsets_at_base(
             continue
         policy = policy_in(workspace.rules, evalset, comparison.environment)
         now = here.get(name)
-        if now and _asked(workspace, now.evalset, policy) == _asked(before, evalset, policy):
+        if now and _checks(workspace, now.evalset, policy) == _checks(before, evalset, policy):
             continue
         rules = tuple(rule for rule in policy.rules if not isinstance(rule, Coverage))
         yield EvalsetSelection(
@@ -583,11 +583,11 @@ def _is_changed(comparison: PromptComparison, before: Workspace, now: Workspace)
 
 def _gate(workspace: Workspace, evalset: Evalset, environment: str) -> object:
     """Return everything in the files that affects the verdict of an evalset."""
-    return _asked(workspace, evalset, policy_in(workspace.project, evalset, environment))
+    return _checks(workspace, evalset, policy_in(workspace.project, evalset, environment))
 
 
-def _asked(workspace: Workspace, evalset: Evalset, policy: Policy) -> object:
-    """Return what `evalset` asks of a prompt under `policy`."""
+def _checks(workspace: Workspace, evalset: Evalset, policy: Policy) -> object:
+    """Return all that `evalset` checks of a prompt under `policy`."""
     selected = EvalsetSelection(evalset=evalset, cases=evalset.cases, policy=policy)
     organization = [
         (case.id, case.tags, case.critical, case.group, case.known_failing)

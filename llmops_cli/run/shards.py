@@ -135,7 +135,7 @@ def facts_of(run: Run, shard: Shard, plan: str, options: EvalOptions) -> ShardFa
         cost=run.cost,
         spent=dict(run.spent),
         called={
-            _name(evalset_run, role): side.state.called
+            _side_key(evalset_run, role): side.state.called
             for evalset_run in run.evalset_runs
             for role, side in evalset_run.roles.items()
         },
@@ -206,7 +206,7 @@ class Shards:
                 _fill_case(owner_run, case)
             for evalset_run in evalset_runs:
                 for role, side in evalset_run.roles.items():
-                    side.state.called += facts.called.get(_name(evalset_run, role), 0)
+                    side.state.called += facts.called.get(_side_key(evalset_run, role), 0)
         plan_trials(evalset_runs)
         for evalset_run in evalset_runs:
             for side in evalset_run.sides:
@@ -255,7 +255,10 @@ def open_shards(paths: Iterable[Path]) -> Shards:
     shards.sort(key=lambda shard: (shard[0].index, shard[0].plan))
     count = shards[0][0].count
     common = {
-        (facts.count, facts.plan, facts.base, facts.strict, facts.changed, str(facts.selection))
+        (
+            *(facts.count, facts.plan, facts.base, facts.changed, str(facts.selection)),
+            *(facts.strict, facts.require_baseline),
+        )
         for facts, _ in shards
     }
     if len(common) > 1:
@@ -351,5 +354,5 @@ def _fill_trial(evalset_run: EvalsetRun, side: Side, at: TrialAt, trial: Trial, 
             state.scores.setdefault(at, {})[bound.label] = score
 
 
-def _name(evalset_run: EvalsetRun, role: str) -> str:
+def _side_key(evalset_run: EvalsetRun, role: str) -> str:
     return f"{evalset_run.comparison.prompt}\n{evalset_run.name}\n{role}"

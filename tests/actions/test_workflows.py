@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import shlex
 import subprocess
 import sys
 from pathlib import Path
@@ -55,6 +56,13 @@ def test_workflows_actions_and_templates_are_what_their_schemas_say(tmp_path: Pa
     valid("vendor.github-workflows", *WORKFLOWS.values(), *tmp_path.glob("*.yml"))
     valid("vendor.github-actions", ROOT / "action.yml")
     valid("vendor.gitlab-ci", ROOT / "docs" / "ci" / "gitlab.yml")
+
+
+def test_the_recipes_for_shards_are_what_their_schemas_say(tmp_path: Path) -> None:
+    for system, schema in {"github": "github-workflows", "gitlab": "gitlab-ci"}.items():
+        recipe = tmp_path / f"{system}.yml"
+        recipe.write_text(block("docs/scale.md", f"recipe: {system}"), encoding="utf-8")
+        valid(f"vendor.{schema}", recipe)
 
 
 def test_every_action_is_pinned_to_a_commit_and_no_event_hands_secrets_to_strangers() -> None:
@@ -223,6 +231,50 @@ def test_the_job_for_gitlab_and_the_recipe_for_others_fail_for_a_worse_prompt(
         assert ran.returncode == 1, ran.stdout + ran.stderr
         for name in (job["artifacts"]["reports"]["junit"], *job["artifacts"]["paths"]):
             (repo.root / name).unlink()
+
+
+SLURM = {"SLURM_ARRAY_TASK_COUNT": "2", "SLURM_ARRAY_TASK_MIN": "1"}
+MERGES = {"slurm": "shards/*.jsonl.gz", "kubernetes": "../shards/*.jsonl.gz"}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("system", ["github", "gitlab", "slurm", "kubernetes"])
+def test_the_recipes_for_shards_fail_for_a_worse_prompt(
+    system: str, hub: Hub, tmp_path: Path
+) -> None:
+    tools = programs(tmp_path / "tools", pip="exit 0")
+    runner = hub.pull(lambda repo: repo.say("support", "Answer badly.", broken=20))
+    repo = GitProject(runner.workspace).copy(tmp_path / "work" / "project")
+    recipe = block("docs/scale.md", f"recipe: {system}", "bash" if system == "slurm" else "yaml")
+    env, before, merge = {"BASE": "origin/main"}, "", f"llmops merge {MERGES.get(system)}"
+    if system == "github":
+        jobs = {name: job["steps"] for name, job in yaml.safe_load(recipe)["jobs"].items()}
+        shard, merge = ("\n".join(s["run"] for s in steps if "run" in s) for steps in jobs.values())
+        shard, merge = shard.replace("/4", "/2"), merge.replace("--github", "")
+    elif system == "gitlab":
+        jobs = yaml.safe_load(recipe)
+        before = "\n".join(jobs["default"]["before_script"])
+        shard, merge = jobs["shard"]["script"], jobs["gate"]["script"]
+        env = {"CI_MERGE_REQUEST_TARGET_BRANCH_NAME": "main", "CI_NODE_TOTAL": "2"}
+    elif system == "slurm":
+        shard, env = recipe, SLURM
+    else:
+        spec = yaml.safe_load(recipe)["spec"]
+        assert (spec["completions"], spec["completionMode"]) == (spec["parallelism"], "Indexed")
+        shard = shlex.join(spec["template"]["spec"]["containers"][0]["command"])
+        env = {"JOB_COMPLETIONS": "2"}
+    for number in ("1", "2"):
+        names = ("SHARD", "CI_NODE_INDEX", "SLURM_ARRAY_TASK_ID")
+        index = dict.fromkeys(names, number) | {"JOB_COMPLETION_INDEX": str(int(number) - 1)}
+        ran = shell(f"{before}\n{shard}", repo, tools, **env, **index)
+        assert ran.returncode == 0, ran.stdout + ran.stderr
+    if system == "github":  # what upload and download of the artifacts do
+        (repo.root / "shards").mkdir()
+        for file in repo.root.glob("s?.jsonl.gz"):
+            file.rename(repo.root / "shards" / file.name)
+    ran = shell(f"{before}\n{merge}", repo, tools, **env)
+    assert ran.returncode == 1, ran.stdout + ran.stderr
+    assert "FAIL" in ran.stdout
 
 
 @pytest.mark.slow

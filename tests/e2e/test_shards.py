@@ -93,6 +93,19 @@ def test_a_missing_doubled_or_foreign_shard_is_refused(
     assert "different runs" in mixed.text
 
 
+def test_shards_that_were_started_with_other_options_are_not_merged(
+    project: tuple[Project, Server],
+) -> None:
+    folder, _ = project
+    first, second = _shards(folder, 2)
+    for option in ("--strict", "--require-baseline"):
+        again = folder.run("eval", "--shard", "2/2", option, "--out", second)
+        assert again.code == 0, again.text
+        merged = folder.run("merge", first, second)
+        assert merged.code == 2, option
+        assert "different runs" in merged.text
+
+
 def test_a_shard_has_no_verdict_and_no_report(project: tuple[Project, Server]) -> None:
     folder, _ = project
     (file, _) = _shards(folder, 2)
